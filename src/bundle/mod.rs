@@ -1,0 +1,4 @@
+//! THE CARRIED THING. Knows neither side.
+pub mod contents;
+pub mod image;
+pub mod parts;

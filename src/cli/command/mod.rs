@@ -1,0 +1,1 @@
+//! One file per command: `Args` (clap), `run` (request, call, render).

@@ -1,0 +1,2 @@
+//! coracle.yaml
+pub mod package;

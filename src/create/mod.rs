@@ -1,0 +1,3 @@
+//! CONNECTED SIDE
+pub mod definition;
+pub mod resolution;
