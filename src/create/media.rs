@@ -62,23 +62,16 @@ impl Readme<'_> {
             return text;
         }
         text.push_str("Signed by the key with this id (SHA-256 of the public key in DER):\n");
-        for id in *key_ids {
-            text.push_str(&format!("  {id}\n"));
-        }
+        text.extend(key_ids.iter().map(|id| format!("  {id}\n")));
         text.push_str(concat!(
             "\nBring the public key by another way than this medium, and compare its id:\n",
             "  openssl pkey -pubin -in release.pub -outform DER | sha256sum\n",
             "\nBefore anything on this medium is run, check it with the programs that the node has:\n",
             "  check() { base64 -d \"$1.sig\" > /tmp/check.sig && openssl dgst -sha256 -verify release.pub -signature /tmp/check.sig \"$1\"; }\n",
         ));
-        text.push_str(&format!("  check {root}\n"));
-        for tool in *tools {
-            text.push_str(&format!("  check {tool}\n"));
-        }
+        text.extend(std::iter::once(*root).chain(tools.iter().map(String::as_str)).map(|name| format!("  check {name}\n")));
         text.push_str("  check SHA256SUMS && sha256sum -c SHA256SUMS\n");
-        text.push_str(&format!(
-            "\nEach must say \"Verified OK\" or \"OK\". Then install the tool and let it do the rest:\n  install -m 0755 {tool} /usr/local/bin/coracle\n  coracle deploy {bundle} --key release.pub\n",
-        ));
+        text += &format!("\nEach must say \"Verified OK\" or \"OK\". Then install the tool and let it do the rest:\n  install -m 0755 {tool} /usr/local/bin/coracle\n  coracle deploy {bundle} --key release.pub\n");
         if tools.is_empty() {
             text.push_str("\nNo tool is on this medium: the node must have one already.\n");
         }

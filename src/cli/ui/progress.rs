@@ -95,7 +95,7 @@ impl Progress {
                 }
             }
             Event::Retrying { what, cause, after } => {
-                self.say(&format!("  retrying   {what} in {} s: {cause}", after.as_secs_f32().ceil()))
+                self.say(&format!("  retrying   {what} in {} s: {cause}", after.as_secs_f32().ceil()));
             }
             Event::StepStarted { step } => {
                 if let Some(bar) = state.stages.get(&Stage::Apply).and_then(|running| running.bar.as_ref()) {
