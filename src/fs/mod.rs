@@ -3,10 +3,14 @@
 //! A file written by [`write_atomic`] is there whole or not at all, also after a power loss: the bytes are flushed before the name
 //! is, and the name is flushed with its directory.
 
+mod atomic;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+pub use atomic::AtomicFile;
 
 /// A file operation that failed: what, on which path, and why.
 #[derive(Debug, thiserror::Error)]
