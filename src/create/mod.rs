@@ -1,5 +1,6 @@
 //! CONNECTED SIDE
-pub mod assemble;
 pub mod definition;
-pub mod media;
+pub mod fetch;
 pub mod resolution;
+pub mod resolve;
+pub mod source;
