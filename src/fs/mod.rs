@@ -233,6 +233,11 @@ pub fn temporary_directory_in(parent: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(".coracle-").tempdir_in(parent).map_err(at("create a temporary directory in", parent))
 }
 
+/// A file without a name inside `directory`: its space is given back when it is closed, whatever ends the program.
+pub fn anonymous_file_in(directory: &Path) -> Result<File> {
+    tempfile::tempfile_in(directory).map_err(at("create a temporary file in", directory))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

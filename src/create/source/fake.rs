@@ -1,0 +1,1 @@
+//! Upstreams in memory, for tests: documents, blobs and files, and failures on demand.
