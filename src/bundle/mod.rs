@@ -2,3 +2,4 @@
 pub mod contents;
 pub mod image;
 pub mod parts;
+pub mod trust;
