@@ -93,3 +93,27 @@ fn derive(password: &[u8], salt: &[u8], params: Params) -> Result<Zeroizing<[u8;
     scrypt::scrypt(password, salt, &params, key.as_mut_slice()).map_err(|_| unreasonable())?;
     Ok(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_what_cosign_does_not_write() {
+        let json = String::from_utf8(encrypt(b"plain", b"pw", &[1; 32], &[2; 24])).unwrap();
+        assert_eq!(decrypt(json.as_bytes(), b"pw").unwrap().as_slice(), b"plain");
+        let changed = |from: &str, to: &str| {
+            assert!(json.contains(from));
+            decrypt(json.replace(from, to).as_bytes(), b"pw").unwrap_err().to_string()
+        };
+        let unknown = "it is encrypted in a way that is not known: ";
+        assert_eq!(changed(r#""scrypt""#, r#""argon2id""#), format!("{unknown}argon2id with nacl/secretbox"));
+        assert_eq!(changed("65536", "4611686018427387904"), format!("{unknown}scrypt with N=4611686018427387904, r=8, p=1"));
+        assert_eq!(changed("65536", "65535"), format!("{unknown}scrypt with N=65535, r=8, p=1"));
+        assert_eq!(changed("65536", "0"), format!("{unknown}scrypt with N=0, r=8, p=1"));
+        assert_eq!(changed(r#""p":1"#, r#""p":4294967295"#), format!("{unknown}scrypt with N=65536, r=8, p=4294967295"));
+        assert_eq!(changed(r#""nonce":""#, r#""nonce":"AAAA"#), format!("{unknown}its nonce has not 24 bytes"));
+        assert_eq!(changed(r#""kdf""#, r#""kdg""#), format!("{unknown}it is not cosign's JSON container"));
+        assert_eq!(changed(r#""ciphertext":""#, r#""ciphertext":"AAAA"#), "the password does not open it");
+    }
+}

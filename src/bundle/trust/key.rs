@@ -250,3 +250,95 @@ fn expect_p256(algorithm: ObjectIdentifier, parameters: Option<ObjectIdentifier>
     };
     Err(KeyError::Algorithm(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::trust::testing::key;
+
+    // Made with `openssl genpkey` and `openssl ecparam -genkey`, for this test alone.
+    const RSA: &str = include_str!("../../../tests/fixtures/keys/rsa.pub");
+    const P384: &str = include_str!("../../../tests/fixtures/keys/p384.key");
+    const P384_SEC1: &str = include_str!("../../../tests/fixtures/keys/p384-sec1.key");
+    const ED25519: &str = include_str!("../../../tests/fixtures/keys/ed25519.pub");
+    const SEC1: &str = include_str!("../../../tests/fixtures/keys/p256-sec1.key");
+    const SEC1_PUBLIC: &str = include_str!("../../../tests/fixtures/keys/p256-sec1.pub");
+    // Made with `cosign generate-key-pair`, version 3.1.3, password `pw`.
+    const COSIGN: &str = include_str!("../../../tests/fixtures/keys/cosign.key");
+    const COSIGN_PUBLIC: &str = include_str!("../../../tests/fixtures/keys/cosign.pub");
+
+    #[test]
+    fn reads_the_key_that_it_wrote_in_every_form() {
+        let key = key(7);
+        let plain = SigningKey::from_pem(&key.to_pem(), None).unwrap();
+        let encrypted = key.to_encrypted_pem(b"secret", &[1; 32], &[2; 24]);
+        assert!(SigningKey::is_encrypted(&encrypted) && !SigningKey::is_encrypted(&key.to_pem()));
+        let opened = SigningKey::from_pem(&encrypted, Some(b"secret")).unwrap();
+        let older = encrypted.replace("SIGSTORE", "COSIGN");
+        let older = SigningKey::from_pem(&older, Some(b"secret")).unwrap();
+        let public = PublicKey::from_pem(&key.public().to_pem()).unwrap();
+        assert_eq!([plain.public(), opened.public(), older.public(), public], [(); 4].map(|()| key.public()));
+    }
+
+    #[test]
+    fn reads_what_openssl_and_cosign_wrote() {
+        let sec1 = SigningKey::from_pem(SEC1, None).unwrap();
+        assert_eq!(sec1.public(), PublicKey::from_pem(SEC1_PUBLIC).unwrap());
+        let cosign = SigningKey::from_pem(COSIGN, Some(b"pw")).unwrap();
+        assert_eq!(cosign.public(), PublicKey::from_pem(COSIGN_PUBLIC).unwrap());
+        assert_eq!(cosign.public().to_pem(), COSIGN_PUBLIC);
+    }
+
+    #[test]
+    fn names_a_key_by_the_digest_of_its_der_form() {
+        let public = key(7).public();
+        assert_eq!(public.key_id().to_string(), crate::types::Digest::of(&public.spki_der()).hex());
+        assert_eq!(public.key_id().to_string().parse::<KeyId>().unwrap(), public.key_id());
+        assert!("ABCD".parse::<KeyId>().is_err());
+    }
+
+    #[test]
+    fn says_why_a_file_is_not_the_key_that_it_should_be() {
+        let public = |text: &str| PublicKey::from_pem(text).unwrap_err().to_string();
+        let private = |text: &str, password| SigningKey::from_pem(text, password).unwrap_err().to_string();
+        assert_eq!(public(RSA), "it is an RSA key, only ECDSA keys on P-256 are known");
+        assert_eq!(public(ED25519), "it is an Ed25519 key, only ECDSA keys on P-256 are known");
+        assert_eq!(private(P384, None), "it is an ECDSA key on P-384, only ECDSA keys on P-256 are known");
+        assert_eq!(private(P384_SEC1, None), "it is damaged, or a key on another curve, only ECDSA keys on P-256 are known");
+        assert_eq!(public(SEC1), "it holds `EC PRIVATE KEY`, wanted is one PUBLIC KEY");
+        assert_eq!(private(SEC1_PUBLIC, None), "it holds `PUBLIC KEY`, wanted is one private key");
+        assert_eq!(public(""), "it holds no PEM block, wanted is one PUBLIC KEY");
+        assert_eq!(public(&format!("{SEC1_PUBLIC}{COSIGN_PUBLIC}")), "it holds `PUBLIC KEY` and `PUBLIC KEY`, wanted is one PUBLIC KEY");
+        assert_eq!(private(COSIGN, None), "it is encrypted, and no password was given");
+        assert_eq!(private(COSIGN, Some(b"PW")), "the password does not open it");
+    }
+
+    #[test]
+    fn prints_no_secret() {
+        let key = key(7);
+        assert_eq!(format!("{key:?}"), format!("SigningKey({})", key.public().key_id()));
+    }
+
+    #[test]
+    fn asks_again_for_randomness_that_is_no_key() {
+        let mut asked = 0;
+        let key = SigningKey::generate(|bytes| {
+            asked += 1;
+            bytes.fill(if asked == 1 { 0xff } else { 7 });
+            Ok::<_, ()>(())
+        });
+        assert_eq!(key.unwrap().public(), super::super::testing::key(7).public());
+        assert_eq!(SigningKey::generate(|_| Err("no randomness")).unwrap_err(), "no randomness");
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { cases: 64, ..Default::default() })]
+
+        #[test]
+        fn never_panics_on_text_that_looks_like_pem(body in ".{0,80}", label in "(PUBLIC KEY|EC PRIVATE KEY|PRIVATE KEY|ENCRYPTED SIGSTORE PRIVATE KEY)") {
+            let text = format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+            proptest::prop_assert!(PublicKey::from_pem(&text).is_err());
+            proptest::prop_assert!(SigningKey::from_pem(&text, Some(b"")).is_err());
+        }
+    }
+}
