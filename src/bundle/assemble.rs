@@ -1,9 +1,9 @@
 //! From parts to a bundle that has names and an order. Pure: no byte of content is read.
 
-use super::layout::SignatureMember;
 use super::metadata::Metadata;
 use super::parts::Parts;
-use super::{Result};
+use super::trust::SignatureMember;
+use super::{Error, Result};
 use crate::types::{Digest, PackageName};
 
 /// A bundle that is decided and not signed yet. Its identity is the root's digest.
@@ -57,7 +57,7 @@ impl UnsignedBundle {
 
     /// The same with signatures over [`UnsignedBundle::root`]; sorted by key id, one per key.
     pub fn signed(self, mut signatures: Vec<SignatureMember>) -> SignedBundle {
-        signatures.sort();
+        signatures.sort_by_key(|signature| *signature.key_id.as_bytes());
         signatures.dedup_by(|a, b| a.key_id == b.key_id);
         SignedBundle { metadata: self.metadata, signatures }
     }

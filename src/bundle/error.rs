@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{config_v1, image};
+use super::{config_v1, image, trust};
 use crate::types::Digest;
 use crate::types::oci::InvalidDocument;
 use crate::{fs, store};
@@ -54,6 +54,14 @@ pub enum Error {
         member: String,
         /// What was found and what was expected.
         reason: String,
+    },
+    /// Its signatures do not suffice.
+    #[error("refused bundle `{}`", path.display())]
+    Untrusted {
+        /// The bundle.
+        path: PathBuf,
+        /// Why.
+        source: trust::Error,
     },
     /// A limit of the reader is exceeded.
     #[error("refused bundle: {what} is {found}, the limit is {limit}")]

@@ -5,6 +5,7 @@
 //! with the two zero blocks that end an archive (POSIX.1-2024, pax, "ustar Interchange Format").
 
 use super::media;
+use super::trust::{KeyId, SignatureMember};
 use crate::io::CHUNK;
 use crate::types::oci::{ImageIndex, write};
 use crate::types::{Descriptor, Digest};
@@ -19,23 +20,10 @@ pub const END: [u8; 1024] = [0; 1024];
 /// From this size on ustar's eleven octal digits do not suffice, and a PAX record states the size.
 const PAX_FROM: u64 = 8 << 30;
 
-/// A signature as the archive carries it: over the bytes of the root, by one key.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SignatureMember {
-    /// SHA-256 of the public key (SPKI DER), 64 lower-case hex digits.
-    pub key_id: String,
-    /// A Sigstore bundle v0.3.
-    pub sigstore_json: Vec<u8>,
-    /// The DER signature in base64, as `openssl dgst -verify` takes it after decoding.
-    pub der_base64_sig: Vec<u8>,
-}
-
-impl SignatureMember {
-    /// The names of its two members, in their order.
-    #[must_use]
-    pub fn names(&self) -> [String; 2] {
-        [format!("signatures/{}.sigstore.json", self.key_id), format!("signatures/{}.sig", self.key_id)]
-    }
+/// The names of a signer's two members, in their order.
+#[must_use]
+pub fn signature_names(key_id: &KeyId) -> [String; 2] {
+    [format!("signatures/{key_id}.sigstore.json"), format!("signatures/{key_id}.sig")]
 }
 
 /// One member of the archive.
@@ -119,7 +107,7 @@ pub fn members(root: &[u8], index: &ImageIndex, signatures: &[SignatureMember], 
         Member::blob(&root_descriptor),
     ];
     for signature in signatures {
-        let [sigstore, der] = signature.names();
+        let [sigstore, der] = signature_names(&signature.key_id);
         members.push(Member::named(sigstore, signature.sigstore_json.len() as u64));
         members.push(Member::named(der, signature.der_base64_sig.len() as u64));
     }

@@ -28,6 +28,7 @@
 //! | [`write`] | frames on all cores, in order |
 //! | [`open`](mod@open), `archive` | the way to verified metadata |
 //! | [`read`], [`check`], [`stage`] | content, checked chunk by chunk |
+//! | [`trust`] | who vouches for it |
 //! | [`limits`] | what a reader takes |
 
 mod archive;
@@ -49,14 +50,15 @@ mod seek_table;
 pub mod stage;
 #[cfg(test)]
 pub mod testing;
+pub mod trust;
 pub mod write;
 
 pub use assemble::{SignedBundle, UnsignedBundle};
 pub use check::Problem;
 pub use error::{Error, Result};
-pub use layout::SignatureMember;
 pub use limits::Limits;
 pub use metadata::{Artifact, Metadata};
 pub use open::{Listing, OpenedBundle, VerifiedBundle, open};
 pub use stage::StagedBytes;
+pub use trust::SignatureMember;
 pub use write::Written;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::archive::Archive;
-use super::layout::SignatureMember;
 use super::limits::Limits;
 use super::metadata::Metadata;
-use super::Result;
+use super::trust::{SignatureMember, SignatureStatus, TrustPolicy};
+use super::{Error, Result};
 use crate::types::Digest;
 
 /// A bundle whose root and signatures were read, and believed in nothing.
@@ -24,6 +24,7 @@ pub struct OpenedBundle {
 #[derive(Debug, Clone)]
 pub struct VerifiedBundle {
     pub(super) carried: Arc<Carried>,
+    statuses: Arc<[SignatureStatus]>,
 }
 
 /// What a bundle says of itself, for a reviewer who has no key: the digests agree with a root that nobody vouches for. Derefs to
@@ -74,6 +75,14 @@ impl OpenedBundle {
         self.archive.size()
     }
 
+    /// Judges the signatures, embedded and detached, and only then reads all metadata under the root.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`], or anything that does not agree with the root.
+    pub fn verify(self, policy: &TrustPolicy, detached: &[Vec<u8>]) -> Result<VerifiedBundle> {
+        unimplemented!()
+    }
+
     /// Reads all metadata under a root that nobody vouches for.
     ///
     /// # Errors
@@ -84,6 +93,16 @@ impl OpenedBundle {
 }
 
 impl VerifiedBundle {
+    /// What each signature is worth, trusted ones first.
+    pub fn signatures(&self) -> &[SignatureStatus] {
+        &self.statuses
+    }
+
+    /// The embedded signatures as they stand in the file.
+    pub fn signature_members(&self) -> &[SignatureMember] {
+        &self.carried.signatures
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         self.carried.archive.path()
