@@ -1,3 +1,4 @@
 //! CONNECTED SIDE
 pub mod definition;
+pub mod lock;
 pub mod resolution;
