@@ -77,7 +77,10 @@ impl Readme<'_> {
         text.extend(std::iter::once(*root).chain(tools.iter().map(String::as_str)).map(|name| format!("  check {name}\n")));
         text.push_str("  check SHA256SUMS && sha256sum -c SHA256SUMS\n");
         text.push_str("\nEach must say \"Verified OK\" or \"OK\". Then install the tool and let it do the rest:\n");
-        text.extend([format!("  install -m 0755 {tool} /usr/local/bin/coracle\n"), format!("  coracle deploy {bundle} --key release.pub\n")]);
+        text.extend([
+            format!("  install -m 0755 {tool} /usr/local/bin/coracle\n"),
+            format!("  coracle deploy {bundle} --key release.pub\n"),
+        ]);
         if tools.is_empty() {
             text.push_str("\nNo tool is on this medium: the node must have one already.\n");
         }

@@ -22,13 +22,13 @@ pub mod tools;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use self::error::Error;
 use self::definition::package::Package;
+pub use self::error::Error;
 use self::lock::Lock;
 use self::resolution::Resolution;
 use self::source::Sources;
 use crate::bundle::UnsignedBundle;
-use crate::event::{Event, Observer, Stage};
+use crate::event::Observer;
 use crate::fs;
 use crate::io::CHUNK;
 use crate::store::Store;
@@ -84,10 +84,9 @@ pub async fn pin(
     if lock_use == LockUse::Require {
         require_fresh(&package, locked.as_ref())?;
     }
-    observer.event(Event::StageStarted { stage: Stage::Resolve, bytes: None });
-    let resolution = resolve::resolve(&package, locked.as_ref(), sources, store, observer).await?;
+    let pins = locked.as_ref().map(|lock| lock as &dyn resolve::Locked);
+    let resolution = resolve::resolve(&package, pins, sources, store, observer).await?;
     let lock = Lock::from_resolution(&resolution, &tools);
-    observer.event(Event::StageFinished { stage: Stage::Resolve, summary: summary(&resolution) });
     if lock_use == LockUse::Require && locked.is_some_and(|locked| locked != lock) {
         return Err(Error::LockDiffers { path: lock_path(&resolution.package) });
     }
@@ -118,13 +117,4 @@ pub async fn gather(pinned: Pinned, sources: &Sources, store: &Store, observer: 
 fn chunk_digests(store: &Store, content: &[Descriptor]) -> Result<BTreeMap<Digest, Vec<Digest>>, Error> {
     let large = content.iter().filter(|descriptor| descriptor.size > CHUNK);
     large.map(|descriptor| Ok((descriptor.digest, store.chunk_digests(descriptor)?))).collect()
-}
-
-/// `5 images × 2 platforms, 3 files`
-fn summary(resolution: &Resolution) -> String {
-    let images: usize = resolution.images.iter().map(Vec::len).sum();
-    let files: usize = resolution.files.iter().map(Vec::len).sum();
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let platforms = plural(resolution.package.platforms.len(), "platform");
-    format!("{} and {} for {platforms}", plural(images, "image"), plural(files, "file"))
 }

@@ -19,7 +19,11 @@ use crate::types::{Descriptor, Digest, MediaType, Platform};
 const MACHINES: [(&str, u16); 2] = [("amd64", 62), ("arm64", 183)];
 
 /// Where the tool for each platform lies: as named, else beside the running program, else nowhere.
-pub fn find(platforms: &[Platform], named: &BTreeMap<Platform, PathBuf>, beside: Option<&Path>) -> Result<BTreeMap<Platform, Option<PathBuf>>, Error> {
+pub fn find(
+    platforms: &[Platform],
+    named: &BTreeMap<Platform, PathBuf>,
+    beside: Option<&Path>,
+) -> Result<BTreeMap<Platform, Option<PathBuf>>, Error> {
     let mut found = BTreeMap::new();
     for platform in platforms {
         let path = match (named.get(platform), beside) {

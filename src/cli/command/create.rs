@@ -56,7 +56,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
         bail!(super::Usage("a bundle is signed: name a key with --signing-key (`coracle keygen` makes one), or say --unsigned".to_owned()));
     }
     // The password is asked for before the work, not after an hour of it.
-    let signing_keys = args.signing_key.iter().map(|path| keys::load_signing_key(path, ui)).collect::<anyhow::Result<Vec<_>>>()?;
+    let signing_keys = args.signing_key.iter().map(|path| keys::load_signing_key(path, ui)).collect::<Result<Vec<_>, _>>()?;
     let package = args.sources.package().map_err(create::Error::from)?;
     let store = args.sources.store()?;
     let sources = args.sources.sources()?;
@@ -88,15 +88,17 @@ fn find_tools(args: &Args, platforms: &[Platform], ui: &Ui) -> anyhow::Result<BT
     let program = std::env::current_exe().context("cannot tell where this program lies")?;
     let found = tools::find(platforms, &named, program.parent())?;
     for (platform, _) in found.iter().filter(|(_, path)| path.is_none()) {
-        ui.say(&format!("  note       no coracle for {platform} travels: nodes of that platform must have it already (--tool {platform}=PATH)"));
+        ui.say(&format!(
+            "  note       no coracle for {platform} travels: nodes of that platform must have it already (--tool {platform}=PATH)"
+        ));
     }
     Ok(found)
 }
 
 fn dry_run(pinned: &Pinned, store: &Store, ui: &Ui) -> anyhow::Result<Exit> {
     let plan = fetch::plan_fetch(&pinned.resolution, store)?;
-    for transfer in &plan.transfers {
-        ui.print(&format!("{:>10}  {}", size(transfer.bytes), transfer.name))?;
+    for blob in &plan.blobs {
+        ui.print(&format!("{:>10}  {}", size(blob.descriptor.size - blob.bytes_present), blob.name))?;
     }
     ui.print(&format!("would fetch {} of {}, the rest is in the cache", size(plan.bytes_missing), size(plan.bytes_total)))?;
     Ok(Exit::Done)
@@ -119,7 +121,7 @@ fn write(args: &Args, bundle: UnsignedBundle, keys: &[SigningKey], store: &Store
     let begun = Instant::now();
     let written = signed.write_file(store, &path, threads, ui)?;
     let seconds = begun.elapsed().as_secs_f32();
-    ui.say(&format!("  wrote      {}   {}   {root_digest}   {seconds:.1} s", path.display(), size(written.bytes)));
+    ui.say(&format!("  wrote      {}   {}   {root_digest}   {seconds:.1} s", path.display(), size(written.size)));
     if let Some(directory) = &args.media {
         let files = medium.write(directory, &path, store)?;
         ui.say(&format!("  laid out   {} in {}", files.join(", "), directory.display()));
@@ -132,7 +134,7 @@ fn write(args: &Args, bundle: UnsignedBundle, keys: &[SigningKey], store: &Store
 }
 
 fn sign(bundle: UnsignedBundle, keys: &[SigningKey]) -> SignedBundle {
-    let members = keys.iter().map(|key| key.sign(bundle.root()).to_member(key.public().key_id())).collect();
+    let members = keys.iter().map(|key| key.sign(bundle.root()).to_member(bundle.root(), key.public().key_id())).collect();
     bundle.signed(members)
 }
 
@@ -144,5 +146,7 @@ fn next(args: &Args, path: &Path) -> String {
     if args.unsigned {
         return format!("next: `coracle sign {}` before it is carried; nothing accepts it as it is", path.display());
     }
-    format!("next: carry {name} across, then  coracle deploy {name}   (the public key must already be trusted there: coracle deploy --help)")
+    format!(
+        "next: carry {name} across, then  coracle deploy {name}   (the public key must already be trusted there: coracle deploy --help)"
+    )
 }

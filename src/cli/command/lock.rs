@@ -33,7 +33,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
         let stale = locked.as_ref().map(|lock| lock.check(&package));
         return report(stale.as_deref(), &package.file.path.display().to_string(), &path.display().to_string(), ui);
     }
-    let kept = locked.clone().map(|lock| forget(lock, &args.update)).transpose()?;
+    let kept = locked.as_ref().map(|lock| forget(lock, &args.update)).transpose()?.flatten();
     let store = args.sources.store()?;
     let sources = args.sources.sources()?;
     let program = std::env::current_exe()?;
@@ -53,14 +53,15 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn forget(lock: Lock, names: &[String]) -> anyhow::Result<Lock> {
-    let mut lock = lock;
-    for name in names {
-        if !lock.forget(name) {
-            anyhow::bail!(super::Usage(format!("--update {name}: the lock file pins no image or URL of that name")));
-        }
+fn forget(lock: &Lock, names: &[String]) -> anyhow::Result<Option<Lock>> {
+    if names.iter().any(|name| name == "all") {
+        return Ok(None);
     }
-    Ok(lock)
+    let kept = lock.without(names);
+    if !names.is_empty() && kept == *lock {
+        anyhow::bail!(super::Usage(format!("--update {}: the lock file pins nothing of that name", names.join(" "))));
+    }
+    Ok(Some(kept))
 }
 
 fn report(stale: Option<&[Stale]>, definition: &str, path: &str, ui: &Ui) -> anyhow::Result<Exit> {
@@ -69,7 +70,7 @@ fn report(stale: Option<&[Stale]>, definition: &str, path: &str, ui: &Ui) -> any
         return Ok(Exit::Differs);
     };
     for entry in stale {
-        ui.print(&format!("{definition}:{}:{}: {}", entry.at.line, entry.at.column, entry.what))?;
+        ui.print(&format!("{definition}:{}:{}: {entry}", entry.at.line, entry.at.column))?;
     }
     if stale.is_empty() {
         ui.print(&format!("{path} is up to date"))?;

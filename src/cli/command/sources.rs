@@ -64,14 +64,27 @@ impl SourceArgs {
             mirrors: self.mirror.clone(),
             jobs,
             jobs_per_host: jobs.min(6),
-            environment: Environment::of_this_process(),
+            environment: environment(),
         })?)
     }
 }
 
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn environment() -> Environment {
+    Environment {
+        home: variable("HOME"),
+        xdg_runtime_dir: variable("XDG_RUNTIME_DIR"),
+        docker_config: variable("DOCKER_CONFIG"),
+        registry_auth_file: variable("REGISTRY_AUTH_FILE"),
+        netrc: variable("NETRC"),
+    }
+}
+
 fn default_cache() -> Option<PathBuf> {
-    let directory = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = directory("XDG_CACHE_HOME").or_else(|| directory("HOME").map(|home| home.join(".cache")))?;
+    let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("coracle"))
 }
 
