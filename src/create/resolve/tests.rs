@@ -130,7 +130,7 @@ async fn the_order_of_answers_does_not_show() {
     let mut seen = Vec::new();
     let server = Server::start(content(), |request: &Request| {
         // One answer of two is late: whoever comes second is first.
-        (request.before == 0 && request.path.len() % 2 == 0).then(|| Reply::status(503))
+        (request.before == 0 && request.path.len().is_multiple_of(2)).then(|| Reply::status(503))
     })
     .await;
     let quiet = Server::start(content(), |_| None).await;

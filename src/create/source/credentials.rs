@@ -91,12 +91,11 @@ pub struct Environment {
 impl Environment {
     fn login_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        match &self.registry_auth_file {
-            Some(file) => files.push(file.clone()),
-            None => {
-                files.extend(self.xdg_runtime_dir.as_ref().map(|directory| directory.join("containers/auth.json")));
-                files.extend(self.home.as_ref().map(|home| home.join(".config/containers/auth.json")));
-            }
+        if let Some(file) = &self.registry_auth_file {
+            files.push(file.clone());
+        } else {
+            files.extend(self.xdg_runtime_dir.as_ref().map(|directory| directory.join("containers/auth.json")));
+            files.extend(self.home.as_ref().map(|home| home.join(".config/containers/auth.json")));
         }
         let docker = self.docker_config.clone().or_else(|| self.home.as_ref().map(|home| home.join(".docker")));
         files.extend(docker.map(|directory| directory.join("config.json")));

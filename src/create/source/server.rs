@@ -72,12 +72,14 @@ impl Reply {
     }
 
     /// One more header.
+    #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Cut after so many bytes of the body.
+    #[must_use]
     pub fn cut(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
@@ -109,6 +111,7 @@ pub struct Content {
 
 impl Content {
     /// A file at a path.
+    #[must_use]
     pub fn file(mut self, path: &str, bytes: &[u8]) -> Self {
         self.paths.insert(path.to_owned(), bytes.to_vec());
         self
