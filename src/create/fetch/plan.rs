@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::bundle::image::PlatformImage;
 use crate::create::definition::package::{FileOrigin, ImageOrigin};
 use crate::create::resolution::Resolution;
 use crate::create::source::Place;
@@ -50,7 +51,7 @@ pub enum Origin {
 pub fn plan_fetch(resolution: &Resolution, store: &Store) -> store::Result<FetchPlan> {
     let mut wanted: BTreeMap<Digest, PlannedBlob> = BTreeMap::new();
     for image in resolution.images.iter().flatten() {
-        for content in image.tree.platforms.iter().flat_map(|platform| platform.content()) {
+        for content in image.tree.platforms.iter().flat_map(PlatformImage::content) {
             let origin = match &image.origin {
                 ImageOrigin::Registry(reference) => {
                     Origin::Upstream(vec![Place::Registry { reference: reference.clone(), digest: content.digest }])

@@ -87,7 +87,7 @@ fn check_distributable(tree: &ImageTree) -> Result<(), Cause> {
         let text = layer.media_type.as_str();
         text.contains(".foreign.") || text.contains(".nondistributable.")
     };
-    match tree.platforms.iter().flat_map(|platform| platform.content()).find(foreign) {
+    match tree.platforms.iter().flat_map(image::PlatformImage::content).find(foreign) {
         None => Ok(()),
         Some(layer) => {
             Err(Cause::Foreign { reference: tree.reference.clone(), digest: layer.digest, media_type: layer.media_type.clone() })

@@ -58,6 +58,7 @@ pub struct Authorization {
     pub from: Option<String>,
 }
 
+type LoginSlot = Arc<OnceCell<Option<Found>>>;
 type TokenSlot = Arc<AsyncMutex<Option<Token>>>;
 
 /// Challenges and tokens of a run.
@@ -66,8 +67,8 @@ pub struct Tokens {
     client: HttpClient,
     credentials: Arc<Credentials>,
     challenges: Mutex<BTreeMap<String, Arc<OnceCell<Challenge>>>>,
-    tokens: Mutex<BTreeMap<(String, String), TokenSlot>>,
-    logins: Mutex<BTreeMap<(String, String), Arc<OnceCell<Option<Found>>>>>,
+    bought: Mutex<BTreeMap<(String, String), TokenSlot>>,
+    logins: Mutex<BTreeMap<(String, String), LoginSlot>>,
 }
 
 /// Whom to log in to: the registry's base URL, its name in login files, and the repository.
@@ -84,7 +85,7 @@ pub struct Whom<'a> {
 impl Tokens {
     /// No challenge seen yet.
     pub fn new(client: HttpClient, credentials: Arc<Credentials>) -> Self {
-        Self { client, credentials, challenges: Mutex::default(), tokens: Mutex::default(), logins: Mutex::default() }
+        Self { client, credentials, challenges: Mutex::default(), bought: Mutex::default(), logins: Mutex::default() }
     }
 
     /// What to send with a request. After a 401, `rejected` holds what was sent and the challenge that came back.
@@ -146,7 +147,7 @@ impl Tokens {
         service: Option<&str>,
         rejected: Option<&HeaderValue>,
     ) -> Result<Authorization, Error> {
-        let slot = slot(&self.tokens, (whom.base.to_string(), whom.repository.to_owned()));
+        let slot = slot(&self.bought, (whom.base.to_string(), whom.repository.to_owned()));
         // Whoever holds this lock buys the token; the others wait for it and find it here.
         let mut held = slot.lock().await;
         let login = self.login(whom).await?;
@@ -176,17 +177,17 @@ impl Tokens {
             Some(Login::Identity(token)) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
                 form.append_pair("grant_type", "refresh_token").append_pair("client_id", "coracle").append_pair("scope", &scope);
-                service.into_iter().for_each(|service| {
+                if let Some(service) = service {
                     form.append_pair("service", service);
-                });
+                }
                 form.append_pair("refresh_token", token.reveal());
                 let form = form.finish();
                 self.client.staying().post(url).header("content-type", "application/x-www-form-urlencoded").body(form)
             }
             other => {
-                service.into_iter().for_each(|service| {
+                if let Some(service) = service {
                     url.query_pairs_mut().append_pair("service", service);
-                });
+                }
                 url.query_pairs_mut().append_pair("scope", &scope);
                 let request = self.client.staying().get(url);
                 match other {

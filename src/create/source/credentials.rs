@@ -6,6 +6,7 @@
 //! `credHelpers` for the host, the entry of `auths` for the host, `credsStore`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -83,17 +84,18 @@ pub struct Environment {
     pub registry_auth_file: Option<PathBuf>,
     /// `NETRC`.
     pub netrc: Option<PathBuf>,
+    /// `PATH`: where credential helpers are.
+    pub path: Option<OsString>,
 }
 
 impl Environment {
     fn login_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        match &self.registry_auth_file {
-            Some(file) => files.push(file.clone()),
-            None => {
-                files.extend(self.xdg_runtime_dir.as_ref().map(|directory| directory.join("containers/auth.json")));
-                files.extend(self.home.as_ref().map(|home| home.join(".config/containers/auth.json")));
-            }
+        if let Some(file) = &self.registry_auth_file {
+            files.push(file.clone());
+        } else {
+            files.extend(self.xdg_runtime_dir.as_ref().map(|directory| directory.join("containers/auth.json")));
+            files.extend(self.home.as_ref().map(|home| home.join(".config/containers/auth.json")));
         }
         let docker = self.docker_config.clone().or_else(|| self.home.as_ref().map(|home| home.join(".docker")));
         files.extend(docker.map(|directory| directory.join("config.json")));
@@ -105,6 +107,7 @@ impl Environment {
 #[derive(Debug)]
 pub struct Credentials {
     files: Vec<(PathBuf, LoginFile)>,
+    search: Vec<PathBuf>,
 }
 
 /// A login and the file (and helper) that it came from.
@@ -166,13 +169,14 @@ impl Credentials {
             })?;
             files.push((path, file));
         }
-        Ok(Self { files })
+        let search = environment.path.iter().flat_map(std::env::split_paths).collect();
+        Ok(Self { files, search })
     }
 
     /// The login for a repository of a registry. Runs helpers: to be called where blocking is allowed.
     pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>, Error> {
         for (path, file) in &self.files {
-            if let Some(found) = file.find(path, host, repository)? {
+            if let Some(found) = file.find(&Asking { path, search: &self.search, host }, repository)? {
                 return Ok(Some(found));
             }
         }
@@ -180,8 +184,16 @@ impl Credentials {
     }
 }
 
+/// Which file is asked for which host, and where its helpers are.
+struct Asking<'a> {
+    path: &'a Path,
+    search: &'a [PathBuf],
+    host: &'a str,
+}
+
 impl LoginFile {
-    fn find(&self, path: &Path, host: &str, repository: &str) -> Result<Option<Found>, Error> {
+    fn find(&self, asking: &Asking<'_>, repository: &str) -> Result<Option<Found>, Error> {
+        let (path, host) = (asking.path, asking.host);
         let here = |login| Found { login, from: path.display().to_string() };
         for key in namespaces(host, repository) {
             if let Some(entry) = self.auths.get(&key)
@@ -193,7 +205,7 @@ impl LoginFile {
         let names = names_of(host);
         let helper = self.cred_helpers.iter().find(|(key, _)| names.contains(&bare_host(key))).map(|(_, helper)| helper);
         if let Some(helper) = helper
-            && let Some(found) = ask_helper(path, helper, host)?
+            && let Some(found) = ask_helper(asking, helper)?
         {
             return Ok(Some(found));
         }
@@ -203,7 +215,7 @@ impl LoginFile {
             }
         }
         match &self.creds_store {
-            Some(helper) if !helper.is_empty() => ask_helper(path, helper, host),
+            Some(helper) if !helper.is_empty() => ask_helper(asking, helper),
             _ => Ok(None),
         }
     }
@@ -264,10 +276,18 @@ struct HelperAnswer {
 }
 
 /// `docker-credential-NAME get` (docker-credential-helpers, README, "Development").
-fn ask_helper(path: &Path, name: &str, host: &str) -> Result<Option<Found>, Error> {
+fn ask_helper(asking: &Asking<'_>, name: &str) -> Result<Option<Found>, Error> {
+    let (path, host) = (asking.path, asking.host);
     let helper = format!("docker-credential-{name}");
     let key = if host == "docker.io" { DOCKER_HUB } else { host };
-    let command = Command::new(&helper).arg("get").stdin(key.as_bytes());
+    let mut program = helper.clone();
+    for candidate in asking.search.iter().map(|directory| directory.join(&helper)) {
+        if fs::metadata(&candidate)?.is_some_and(|metadata| metadata.is_file()) {
+            program = candidate.display().to_string();
+            break;
+        }
+    }
+    let command = Command::new(program).arg("get").stdin(key.as_bytes());
     let output = command.output().map_err(|source| Error::Helper {
         path: path.to_owned(),
         host: host.to_owned(),

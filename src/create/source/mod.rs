@@ -23,6 +23,10 @@ mod netrc;
 mod registry;
 mod retry;
 mod secret;
+#[cfg(test)]
+pub mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -103,7 +103,7 @@ mod tests {
     fn waits_as_long_as_it_is_asked_to_but_not_for_ever() {
         let mut tries = Tries::new(Patience::default());
         assert_eq!(tries.after(busy(Some(Duration::from_secs(7)))).unwrap(), Duration::from_secs(7));
-        assert_eq!(tries.after(busy(Some(Duration::from_secs(86400)))).unwrap(), Duration::from_mins(5));
+        assert_eq!(tries.after(busy(Some(Duration::from_hours(24)))).unwrap(), Duration::from_mins(5));
     }
 
     #[test]
