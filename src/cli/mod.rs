@@ -6,13 +6,16 @@
 pub mod command;
 pub mod explain;
 pub mod keys;
+pub mod report_v1;
+pub mod signatures;
+pub mod table;
 mod ui;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub use ui::{Format, Ui};
+pub use ui::{Format, Ui, size};
 
 /// Carries software across an air gap.
 #[derive(Debug, Parser)]
@@ -27,6 +30,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Keygen(command::keygen::Args),
+    Sign(command::sign::Args),
+    Verify(command::verify::Args),
+    Inspect(command::inspect::Args),
+    Extract(command::extract::Args),
     Completions(command::completions::Args),
     Man(command::completions::ManArgs),
 }
@@ -65,6 +72,10 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
         Command::Keygen(args) => command::keygen::run(args, ui),
+        Command::Sign(args) => command::sign::run(args, ui),
+        Command::Verify(args) => command::verify::run(args, ui),
+        Command::Inspect(args) => command::inspect::run(args, ui),
+        Command::Extract(args) => command::extract::run(args, ui),
         Command::Completions(args) => command::completions::run(args, ui),
         Command::Man(args) => command::completions::run_man(args, ui),
     }
