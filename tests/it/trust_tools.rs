@@ -1,6 +1,7 @@
 //! Keys and signatures against the programs that people check them with: openssl and cosign.
 //!
 //! A program that is missing skips its tests with one line, except where `CI` is set: there it must be installed.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says on stderr why it was skipped")]
 
 use std::path::{Path, PathBuf};
 

@@ -28,24 +28,24 @@ pub struct Args {
 
 /// Takes it out.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let policy = args.trust.policy()?;
-    let detached = signatures::beside(&args.bundle)?;
-    let bundle = bundle::open(&args.bundle, &Limits::FORMAT)?.verify(&policy, &detached)?;
-    let output = &args.output;
-    if args.item.starts_with('/') {
-        let path: NodePath = args.item.parse()?;
-        let file = bundle.find_file(&path, args.platform.as_ref())?;
-        file.write_file(output)?;
+    let Args { bundle, item, platform, output, trust } = args;
+    let policy = trust.policy()?;
+    let detached = signatures::beside(&bundle)?;
+    let bundle = bundle::open(&bundle, &Limits::FORMAT)?.verify(&policy, &detached)?;
+    if item.starts_with('/') {
+        let path: NodePath = item.parse()?;
+        let file = bundle.find_file(&path, platform.as_ref())?;
+        file.write_file(&output)?;
         ui.say(&format!("  wrote      {}   {}", output.display(), file.descriptor().digest));
         return Ok(Exit::Done);
     }
-    let reference: ImageReference = args.item.parse()?;
-    let image = bundle.find_image(&reference, args.platform.as_ref())?;
+    let reference: ImageReference = item.parse()?;
+    let image = bundle.find_image(&reference, platform.as_ref())?;
     let archive = output.extension().is_some_and(|end| end == "tar");
     if archive {
-        image.write_archive(output)?
+        image.write_archive(&output)?;
     } else {
-        image.write_layout(output)?
+        image.write_layout(&output)?;
     }
     let (kind, path) = (if archive { "oci-archive" } else { "oci" }, output.display());
     ui.say(&format!("  wrote      {path}   {reference} for {}, {}", image.platform(), image.manifest().digest));

@@ -44,18 +44,18 @@ enum Section {
 
 /// Prints one part, or a summary.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let policy = TrustPolicy { keys: keys::trusted_keys(&args.key)?, required: 1, unsigned: Unsigned::Accept };
-    let detached = signatures::beside(&args.bundle)?;
-    let opened = bundle::open(&args.bundle, &Limits::FORMAT)?;
-    let statuses = policy
-        .check(opened.root(), opened.signatures(), &detached)
-        .map_err(|source| bundle::Error::Untrusted { path: args.bundle.clone(), source })?;
+    let Args { bundle: path, section, key, format } = args;
+    let policy = TrustPolicy { keys: keys::trusted_keys(&key)?, required: 1, unsigned: Unsigned::Accept };
+    let detached = signatures::beside(&path)?;
+    let opened = bundle::open(&path, &Limits::FORMAT)?;
+    let statuses =
+        policy.check(opened.root(), opened.signatures(), &detached).map_err(|source| bundle::Error::Untrusted { path, source })?;
     let listing = opened.read_listing()?;
     let inspection = Inspection::of(&listing, &statuses, listing.size());
     if !statuses.iter().any(|status| status.trusted) {
         ui.say("NOT VERIFIED: no trusted key signed this bundle. What follows is what it says of itself; anybody may have written it.");
     }
-    let text = match (args.section, args.format) {
+    let text = match (section, format) {
         (None, Format::Json) => report_v1::json(&inspection)?,
         (None, Format::Text) => {
             let signers: Vec<String> = statuses.iter().map(report_v1::signer).collect();

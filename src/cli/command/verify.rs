@@ -1,7 +1,7 @@
 //! `coracle verify`: signature, every blob, closure.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bundle::trust::SignatureStatus;
 use crate::bundle::{self, Limits, Problem, VerifiedBundle};
@@ -29,42 +29,43 @@ pub struct Args {
 
 /// Checks and reports.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let policy = args.trust.policy()?;
-    let detached = signatures::beside(&args.bundle)?;
+    let Args { bundle: path, trust, format, jobs } = args;
+    let policy = trust.policy()?;
+    let detached = signatures::beside(&path)?;
     let mut judged = Vec::new();
-    let verified = bundle::open(&args.bundle, &Limits::FORMAT).and_then(|opened| {
+    let verified = bundle::open(&path, &Limits::FORMAT).and_then(|opened| {
         // A forged signature has no status; `verify` says then what is wrong.
         judged = policy.judge(opened.root(), opened.signatures(), &detached).unwrap_or_default();
         opened.verify(&policy, &detached)
     });
     let bundle = match verified {
         Ok(bundle) => bundle,
-        Err(error) => return refuse(error.into(), &args, &judged, ui),
+        Err(error) => return refuse(error.into(), &path, format, &judged, ui),
     };
     if !bundle.signatures().iter().any(|status| status.trusted) {
         let message = "no trusted key signed this bundle: anybody may have made or changed it".to_owned();
         ui.event(Event::Warning { message });
     }
-    let threads = args.jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let threads = jobs.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
     let problems = bundle.check_content(threads, ui)?;
-    match args.format {
+    match format {
         Format::Json => ui.print(&report_v1::json(&Verification::of(&bundle, &problems))?)?,
-        Format::Text => report(&bundle, &problems, &args, ui)?,
+        Format::Text => report(&bundle, &problems, &path, ui)?,
     }
     Ok(if problems.is_empty() { Exit::Done } else { Exit::Refused })
 }
 
 /// A refusal before any content was read. For machines it is a result; for people an error.
-fn refuse(error: anyhow::Error, args: &Args, judged: &[SignatureStatus], ui: &Ui) -> anyhow::Result<Exit> {
+fn refuse(error: anyhow::Error, path: &Path, format: Format, judged: &[SignatureStatus], ui: &Ui) -> anyhow::Result<Exit> {
     let refused = Exit::Refused;
-    if args.format == Format::Text || explain::explain(&error).exit != refused.code() {
+    if format == Format::Text || explain::explain(&error).exit != refused.code() {
         return Err(error);
     }
-    ui.print(&report_v1::json(&Verification::refused(judged, &args.bundle, &error))?)?;
+    ui.print(&report_v1::json(&Verification::refused(judged, path, &error))?)?;
     Ok(refused)
 }
 
-fn report(bundle: &VerifiedBundle, problems: &[Problem], args: &Args, ui: &Ui) -> anyhow::Result<()> {
+fn report(bundle: &VerifiedBundle, problems: &[Problem], path: &Path, ui: &Ui) -> anyhow::Result<()> {
     let contents = bundle.contents();
     let platforms = contents.platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let row = |name: &str, value: String| vec![name.to_owned(), value];
@@ -78,12 +79,12 @@ fn report(bundle: &VerifiedBundle, problems: &[Problem], args: &Args, ui: &Ui) -
     if problems.is_empty() {
         rows.push(row("checked", format!("{checked}: every byte matches the signed root")));
         ui.print(&table(&rows))?;
-        ui.say(&format!("next: coracle deploy {}", args.bundle.display()));
+        ui.say(&format!("next: coracle deploy {}", path.display()));
         return Ok(());
     }
     rows.push(row("checked", format!("{checked}: {} problem(s)", problems.len())));
     ui.print(&table(&rows))?;
-    ui.say(&format!("error: refused bundle `{}`", args.bundle.display()));
+    ui.say(&format!("error: refused bundle `{}`", path.display()));
     for problem in problems {
         ui.say(&format!("  on     {}", printable(&problem.member)));
         if !problem.belongs_to.is_empty() {
