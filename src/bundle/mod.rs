@@ -37,6 +37,7 @@ pub mod check;
 pub mod config_v1;
 pub mod contents;
 mod error;
+pub mod extract;
 mod frame;
 pub mod image;
 pub mod layout;
