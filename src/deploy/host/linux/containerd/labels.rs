@@ -153,7 +153,7 @@ mod tests {
     fn a_source_that_makes_the_label_too_long_is_left_out() {
         let mut labels = Labels::default();
         labels.source("ghcr.io", "a/b");
-        let present = map(&[("containerd.io/distribution.source.ghcr.io", "x".repeat(4050))]);
+        let present = map(&[("containerd.io/distribution.source.ghcr.io", "x".repeat(4060))]);
         assert_eq!(labels.missing(&present), BTreeMap::new());
     }
 }

@@ -8,7 +8,14 @@ macro_rules! generated {
     )*};
 }
 
-generated!(content, diff, images, introspection, leases, snapshots, version);
+#[rustfmt::skip]
+#[expect(
+    unused_qualifications, clippy::allow_attributes_without_reason, clippy::trivially_copy_pass_by_ref,
+    reason = "generated; the API is documented by containerd"
+)]
+pub mod content;
+
+generated!(diff, images, introspection, leases, snapshots, version);
 
 #[rustfmt::skip]
 pub mod types;

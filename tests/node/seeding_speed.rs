@@ -1,0 +1,1 @@
+//! How long seeding takes beside `ctr images import` of the same images.
