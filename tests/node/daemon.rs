@@ -87,6 +87,14 @@ impl Daemon {
         }
     }
 
+    /// Ends the process as a service manager would: it is asked, and waited for.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+            child.wait().unwrap();
+        }
+    }
+
     /// CPU seconds of the process until now.
     pub fn cpu_seconds(&self) -> f64 {
         let pid = self.child.as_ref().unwrap().id();
@@ -101,6 +109,11 @@ impl Daemon {
 
     pub fn address(&self) -> PathBuf {
         self.path("c.sock")
+    }
+
+    /// The name of its network namespace and of its pods' cgroup.
+    pub fn name(&self) -> &str {
+        &self.namespace
     }
 
     pub fn connect(&self) -> Containerd {
@@ -160,6 +173,9 @@ impl Drop for Daemon {
             if let Some(pid) = pid.filter(|_| ours) {
                 kill_process(pid, Signal::KILL).ok();
             }
+        }
+        for controller in coracle::fs::read_dir(Path::new("/sys/fs/cgroup")).unwrap_or_default() {
+            coracle::fs::remove_dir(&controller.join(&self.namespace)).ok();
         }
         drop(Command::new("ip").args(["netns", "del", &self.namespace]).run());
     }

@@ -47,12 +47,32 @@ impl Sample {
             header.set_mode(*mode);
             archive.append_data(&mut header, path, *bytes).unwrap();
         }
-        let archive = archive.into_inner().unwrap();
-        let mut gzip = flate2::read::GzEncoder::new(archive.as_slice(), flate2::Compression::fast());
+        self.put_layer(&archive.into_inner().unwrap())
+    }
+
+    /// A layer out of the files of a directory of this machine, up to a number of bytes.
+    pub fn layer_of_directory(&mut self, directory: &str, limit: usize) -> (Descriptor, Digest) {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut directories = vec![std::path::PathBuf::from(directory)];
+        while let Some(directory) = directories.pop() {
+            for path in coracle::fs::read_dir(&directory).unwrap() {
+                let kind = coracle::fs::metadata(&path).unwrap().unwrap();
+                if kind.is_dir() {
+                    directories.push(path);
+                } else if kind.is_file() && archive.get_ref().len() + usize::try_from(kind.len()).unwrap() < limit {
+                    archive.append_path_with_name(&path, path.strip_prefix("/").unwrap()).unwrap();
+                }
+            }
+        }
+        self.put_layer(&archive.into_inner().unwrap())
+    }
+
+    fn put_layer(&mut self, archive: &[u8]) -> (Descriptor, Digest) {
+        let mut gzip = flate2::read::GzEncoder::new(archive, flate2::Compression::fast());
         let mut compressed = Vec::new();
         gzip.read_to_end(&mut compressed).unwrap();
         self.store.put(&compressed).unwrap();
-        (Descriptor::of(LAYER, &compressed), Digest::of(&archive))
+        (Descriptor::of(LAYER, &compressed), Digest::of(archive))
     }
 
     /// An image whose index lists an arm64 child that is not carried.

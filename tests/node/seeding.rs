@@ -47,7 +47,7 @@ fn a_seeded_image_runs_without_a_network_and_outlives_garbage_collection() {
         assert!(line.contains("complete (3/3)"), "configuration and two layers: {line}");
         assert!(line.ends_with("true"), "not unpacked: {line}");
     }
-    let cri = Cri::connect(&daemon.address(), &daemon.path("logs"));
+    let cri = Cri::connect(&daemon.address(), &daemon.path("logs"), daemon.name());
     for name in [&tag, &digest, &id] {
         let known = cri.wait_for_image(name);
         assert_eq!((known.id, known.repo_tags, known.repo_digests), (id.clone(), vec![tag.clone()], vec![digest.clone()]));

@@ -13,7 +13,7 @@ pub fn explain(error: &Error) -> Explanation {
             "start containerd: `systemctl restart containerd`, then `journalctl -u containerd` if it does not stay up"
         }
         Error::Denied { .. } => "run the command as root (sudo), or name a socket that this user may use with --containerd-address",
-        Error::Connect { .. } => "check that --containerd-address names containerd's gRPC socket",
+        Error::Connect { .. } | Error::NotContainerd { .. } => "check that --containerd-address names containerd's gRPC socket",
         Error::Runtime(_) => "the system lets no more threads start: look at `ulimit -u` and free memory",
         Error::NoSnapshotter { .. } => "load the kernel module `overlay`, then restart containerd; `ctr plugins ls` shows what fails",
         Error::Call { .. } => "look at `journalctl -u containerd`, then run the same command again: it goes on where it stopped",

@@ -20,10 +20,11 @@ pub struct Cri {
     runtime: tokio::runtime::Runtime,
     channel: Channel,
     logs: PathBuf,
+    cgroup: String,
 }
 
 impl Cri {
-    pub fn connect(address: &Path, logs: &Path) -> Self {
+    pub fn connect(address: &Path, logs: &Path, cgroup: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let path = address.to_owned();
         let channel = {
@@ -33,7 +34,7 @@ impl Cri {
                 async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
             }))
         };
-        Self { runtime, channel, logs: logs.to_owned() }
+        Self { runtime, channel, logs: logs.to_owned(), cgroup: cgroup.to_owned() }
     }
 
     /// What CRI knows of an image, by any of its names.
@@ -70,7 +71,7 @@ impl Cri {
                 hostname: String::new(),
                 log_directory: self.logs.display().to_string(),
                 linux: Some(api::LinuxPodSandboxConfig {
-                    cgroup_parent: format!("/coracle-test-{}", std::process::id()),
+                    cgroup_parent: format!("/{}", self.cgroup),
                     security_context: Some(api::LinuxSandboxSecurityContext { namespace_options: Some(namespaces) }),
                 }),
             };

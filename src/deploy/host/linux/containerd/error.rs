@@ -41,6 +41,14 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// Something listens that does not speak as containerd does.
+    #[error("what listens at `{}` does not answer as containerd does", address.display())]
+    NotContainerd {
+        /// The socket's path.
+        address: PathBuf,
+        /// What came instead of an answer.
+        source: Answer,
+    },
     /// Threads or timers are not to be had.
     #[error("cannot start the threads that talk to containerd")]
     Runtime(#[source] io::Error),

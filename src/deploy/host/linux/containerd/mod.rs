@@ -100,8 +100,24 @@ impl Containerd {
             }))
         };
         let containerd = Self { address: address.to_owned(), runtime, channel };
-        containerd.version()?;
-        Ok(containerd)
+        match containerd.version() {
+            Ok(_) => Ok(containerd),
+            Err(Error::Call { source, .. }) => Err(Error::NotContainerd { address: address.to_owned(), source }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The socket of this node's containerd, by [`ADDRESSES`]; `None` where there is none of them.
+    ///
+    /// # Errors
+    /// A directory on the way cannot be read.
+    pub fn find() -> Result<Option<PathBuf>, crate::fs::Error> {
+        for address in ADDRESSES {
+            if crate::fs::metadata_following(Path::new(address))?.is_some() {
+                return Ok(Some(PathBuf::from(address)));
+            }
+        }
+        Ok(None)
     }
 
     /// The socket.
@@ -140,5 +156,28 @@ impl Containerd {
 
     fn session(&self, lease: Option<&str>) -> Session {
         Session::new(self.channel.clone(), lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_whether_nothing_is_there_nobody_listens_or_something_else_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let address = directory.path().join("c.sock");
+        let error = || Containerd::connect(&address).err().unwrap();
+        assert!(matches!(error(), Error::Absent { .. }));
+        let listener = std::os::unix::net::UnixListener::bind(&address).unwrap();
+        let other = std::thread::spawn(move || {
+            // Whoever connects is hung up on: to look, and to ask.
+            for _ in 0..2 {
+                drop(listener.accept());
+            }
+        });
+        assert!(matches!(error(), Error::NotContainerd { .. }));
+        other.join().unwrap();
+        assert!(matches!(error(), Error::NotListening { .. }));
     }
 }

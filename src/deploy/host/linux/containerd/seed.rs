@@ -32,7 +32,7 @@ const ATTEMPTS: u32 = 5;
 pub struct SeedOptions {
     /// What to unpack into, from [`super::DaemonFacts::snapshotter`].
     pub snapshotter: String,
-    /// Blobs that are sent at once; each costs about 4 MiB of memory.
+    /// Blobs that are sent at once; each costs up to 6 MiB of memory: messages that are read, queued and written.
     pub blobs_at_once: usize,
     /// Images that are unpacked at once.
     pub images_at_once: usize,
@@ -123,14 +123,15 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     async fn until_done(&self) -> Result<Seeded, Error> {
-        let mut seeded_before = 0;
-        for attempt in 1.. {
-            match self.attempt(attempt, &mut seeded_before).await {
+        let mut missing_at_first = 0;
+        let mut attempt = 1;
+        loop {
+            match self.attempt(attempt, &mut missing_at_first).await {
                 Err(error) if error.is_passing() && attempt < ATTEMPTS => self.wait(error).await?,
                 other => return other,
             }
+            attempt += 1;
         }
-        unreachable!("the loop has no end but its returns")
     }
 
     async fn attempt(&self, attempt: u32, missing_at_first: &mut usize) -> Result<Seeded, Error> {

@@ -76,12 +76,12 @@ impl Session {
 
     pub(super) async fn version(&self) -> Result<String, Error> {
         let answer = VersionClient::new(self.channel.clone()).version(self.quick(())).await;
-        Ok(answer.map_err(Error::call("tell", "its version"))?.into_inner().version)
+        Ok(answer.map_err(Error::call("answer", "Version"))?.into_inner().version)
     }
 
     pub(super) async fn snapshotters(&self) -> Result<Vec<Plugin>, Error> {
         let message = PluginsRequest { filters: vec!["type==io.containerd.snapshotter.v1".to_owned()] };
         let answer = IntrospectionClient::new(self.channel.clone()).plugins(self.quick(message)).await;
-        Ok(answer.map_err(Error::call("list", "its snapshotters"))?.into_inner().plugins)
+        Ok(answer.map_err(Error::call("list", "snapshotters"))?.into_inner().plugins)
     }
 }
