@@ -4,6 +4,9 @@
 //! pass, except where `CI` is set: there nothing is skipped. `CORACLE_TEST_CONTAINERD` names a directory with another containerd, its
 //! shim and ctr.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where what it took for granted is not so")]
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
+
 mod cri;
 mod daemon;
 mod sample;
