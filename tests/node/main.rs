@@ -12,4 +12,5 @@ mod daemon;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
+mod seeding_power_loss;
 mod seeding_speed;

@@ -85,9 +85,9 @@ fn a_containerd_that_is_restarted_in_the_middle_is_waited_for() {
         let restart = || {
             let mut daemon = daemon.lock().unwrap();
             if how == "killed" {
-                daemon.kill()
+                daemon.kill();
             } else {
-                daemon.stop()
+                daemon.stop();
             }
             daemon.spawn();
             Ok(())

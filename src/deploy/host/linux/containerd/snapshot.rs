@@ -3,6 +3,8 @@
 //! Images that share their lower layers share the snapshots: whoever comes first unpacks, the others wait for that one layer.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use tokio::sync::Mutex;
 
@@ -12,6 +14,7 @@ use super::api::types;
 use super::error::{found, made};
 use super::session::Session;
 use super::{Error, content, lease};
+use crate::fs;
 use crate::types::{Descriptor, Digest, ImageReference};
 
 /// What one run unpacks with.
@@ -19,6 +22,8 @@ pub(super) struct Unpacker<'a> {
     pub(super) session: &'a Session,
     pub(super) lease: &'a str,
     pub(super) snapshotter: &'a str,
+    /// Where the snapshotter's files are, as this process sees them.
+    pub(super) root: Option<&'a Path>,
     /// Tells the unfinished snapshots of this attempt from those of an earlier one.
     pub(super) attempt: u32,
     /// One lock for each chain ID of the run.
@@ -91,6 +96,7 @@ impl Unpacker<'_> {
         if got != layer.diff.to_string() {
             return Err(Error::Unpacked { reference: reference.clone(), layer: layer.blob.digest, got, expected: layer.diff });
         }
+        self.flush().await?;
         let message = CommitSnapshotRequest {
             snapshotter: self.snapshotter.to_owned(),
             name: layer.chain.to_string(),
@@ -104,6 +110,14 @@ impl Unpacker<'_> {
         }
         let uncompressed = BTreeMap::from([("containerd.io/uncompressed".to_owned(), layer.diff.to_string())]);
         content::add_labels(self.session, &layer.blob.digest, uncompressed).await
+    }
+
+    /// Brings the files of the layer to the disk. containerd flushes its database with each call and the files never: after a power
+    /// loss a snapshot would be there by name, with empty files in it.
+    async fn flush(&self) -> Result<(), Error> {
+        let Some(root) = self.root.map(Path::to_owned) else { return Ok(()) };
+        let flushed = tokio::task::spawn_blocking(move || fs::sync_file_system(&root)).await;
+        flushed.map_err(|error| Error::Runtime(io::Error::other(error)))?.map_err(Error::Flush)
     }
 
     async fn remove(&self, key: &str) -> Result<(), Error> {
