@@ -24,7 +24,7 @@ fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("they need root".to_owned());
     }
-    let tools = ["containerd", "ctr", "runc", "ip", "nsenter", "unshare", "busybox"];
+    let tools = ["containerd", "ctr", "runc", "ip", "nsenter", "unshare", "busybox", "mkfs.ext4"];
     let missing: Vec<&str> =
         tools.into_iter().filter(|tool| Command::new("sh").args(["-c", &format!("command -v {tool}")]).run().is_err()).collect();
     (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))

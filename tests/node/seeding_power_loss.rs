@@ -51,25 +51,23 @@ fn what_is_present_after_a_power_loss_is_whole_and_the_rest_is_seeded_again() {
     let sample = Sample::of_two_images("");
     let images = sample.seed_images();
     let mut moments = Vec::new();
-    {
-        for at in [3, 6, 8, 9, 10] {
-            let disk_file = directory.path().join(format!("disk-{at}"));
-            run("cp", &["--sparse=always", &text(&file), &text(&disk_file)]);
-            let disk = Disk::mount(&disk_file, directory.path().join(format!("mount-{at}")));
-            let daemon = Daemon::start_on(Some(&disk.at.join("containerd"))).unwrap();
-            let during = directory.path().join(format!("lost-at-read-{at}"));
-            let after = directory.path().join(format!("lost-at-end-{at}"));
-            let lose = |to: &Path| daemon.while_frozen(|| run("cp", &["--sparse=always", &text(&disk_file), &text(to)]));
-            let copy = || {
-                lose(&during);
-                Ok(())
-            };
-            daemon.connect().seed(&images, &Watched::interrupted(&sample.store, at, &copy), &options(), &Silent).unwrap();
-            moments.push((during, false));
-            if at == 10 {
-                lose(&after);
-                moments.push((after, true));
-            }
+    for at in [3, 6, 8, 9, 10] {
+        let disk_file = directory.path().join(format!("disk-{at}"));
+        run("cp", &["--sparse=always", &text(&file), &text(&disk_file)]);
+        let disk = Disk::mount(&disk_file, directory.path().join(format!("mount-{at}")));
+        let daemon = Daemon::start_on(Some(&disk.at.join("containerd"))).unwrap();
+        let during = directory.path().join(format!("lost-at-read-{at}"));
+        let after = directory.path().join(format!("lost-at-end-{at}"));
+        let lose = |to: &Path| daemon.while_frozen(|| run("cp", &["--sparse=always", &text(&disk_file), &text(to)]));
+        let copy = || {
+            lose(&during);
+            Ok(())
+        };
+        daemon.connect().seed(&images, &Watched::interrupted(&sample.store, at, &copy), &options(), &Silent).unwrap();
+        moments.push((during, false));
+        if at == 10 {
+            lose(&after);
+            moments.push((after, true));
         }
     }
     for (moment, ended) in moments {
