@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod explain;
+pub mod keys;
 mod ui;
 
 use std::process::ExitCode;
@@ -24,7 +25,11 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Keygen(command::keygen::Args),
+    Completions(command::completions::Args),
+    Man(command::completions::ManArgs),
+}
 
 /// How a command ended, when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +62,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, _ui: &Ui) -> anyhow::Result<Exit> {
-    match command {}
+fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Keygen(args) => command::keygen::run(args, ui),
+        Command::Completions(args) => command::completions::run(args, ui),
+        Command::Man(args) => command::completions::run_man(args, ui),
+    }
 }

@@ -1,3 +1,5 @@
 //! CONNECTED SIDE
+pub mod assemble;
 pub mod definition;
+pub mod media;
 pub mod resolution;

@@ -1,5 +1,7 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod trust;
+
 use std::process::ExitCode;
 
 use super::Ui;
@@ -25,7 +27,13 @@ pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
 }
 
 /// Finds the typed error inside and asks its stage what it means.
-pub fn explain(_error: &anyhow::Error) -> Explanation {
+pub fn explain(error: &anyhow::Error) -> Explanation {
+    if let Some(error) = error.downcast_ref() {
+        return trust::explain(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return trust::explain_keys(error);
+    }
     Explanation { exit: 1, ..Explanation::default() }
 }
 
