@@ -1,3 +1,7 @@
 //! Tasks of this repository.
 
-fn main() {}
+mod codegen;
+
+fn main() -> anyhow::Result<()> {
+    codegen::run(std::env::args().any(|argument| argument == "--check"))
+}

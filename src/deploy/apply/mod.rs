@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::archive;
+use super::host::linux::containerd::SeedImage;
 use super::host::{self, EntryKind, Host, Lock, Permissions};
 use super::journal::{self, Touches, Writer};
 use super::layout;
@@ -135,7 +136,7 @@ pub fn apply(plan: DeployPlan, blobs: &dyn Blobs, host: &dyn Host, at: u64, obse
     observer.event(Event::StageStarted { stage: Stage::Apply, bytes: Some(bytes) });
     let count = plan.steps.len();
     let mut run =
-        Run { host, blobs, store, journal, observer, owner: plan.owner, package: plan.package, receipt: plan.receipt, listed: None };
+        Run { host, blobs, store, journal, observer, owner: plan.owner, package: plan.package, receipt: plan.receipt, at, listed: None };
     let mut waiting = plan.steps;
     if let Some(Work::Stage { .. }) = waiting.first().map(|step| &step.work) {
         let step = waiting.remove(0);
@@ -159,6 +160,7 @@ struct Run<'r> {
     owner: (u32, u32),
     package: PackageName,
     receipt: Receipt,
+    at: u64,
     /// What is in each archive, by the step's id.
     listed: Option<BTreeMap<String, extract::Members>>,
 }
@@ -188,6 +190,13 @@ impl Run<'_> {
                 let kept = keep.iter().map(|digest| (path.clone(), *digest)).collect();
                 self.journal.step(id, Touches { blobs: Vec::new(), files: BTreeMap::from([(path.clone(), None)]), kept })?;
                 self.remove(&path).map_err(failed)?;
+            }
+            Work::Seed(seed) => {
+                self.journal.step(id, Touches::default())?;
+                let platform = self.receipt.platform.clone();
+                let images: Vec<_> = seed.images.iter().filter_map(|(tree, pin)| SeedImage::of(tree, &platform, *pin)).collect();
+                self.host.seed(&images, &seed.snapshotter, &self.store, self.at, self.observer).map_err(failed)?;
+                self.host.flush(&seed.snapshot_root).map_err(failed)?;
             }
             Work::Service(action) => {
                 self.journal.step(id, Touches::default())?;

@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 pub use accounts::Accounts;
 pub use os::OsRelease;
 
-use super::host::{self, Entry, EntryKind, FileSystem, Host, Identity, Scope};
+use super::host::linux::containerd::{ImageState, SeedImage};
+use super::host::{self, ContainerdFacts, Entry, EntryKind, FileSystem, Host, Identity, Scope};
 use super::journal::{self, Journal};
 use super::layout;
 use super::plan::{Carried, REGISTRY_UNITS};
 use super::receipt::{self, Placed, Receipt, Thing};
 use crate::bundle::contents::Placement;
+use crate::bundle::image::ImageTree;
 use crate::store::{self, Store};
-use crate::types::{Descriptor, Digest};
+use crate::types::{Descriptor, Digest, ImageReference, Platform};
 
 /// Configuration files of the node are at most this long.
 const SMALL: u64 = 1 << 20;
@@ -48,6 +50,31 @@ pub struct NodeFacts {
     pub file_systems: BTreeMap<PathBuf, FileSystem>,
     /// The node registry answers.
     pub registry_answers: bool,
+    /// containerd.
+    pub containerd: Containerd,
+}
+
+/// The node's containerd and the images of the package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Containerd {
+    /// There is none, or none is asked (`--root`).
+    Absent,
+    /// It does not answer.
+    Away {
+        /// What was seen.
+        why: String,
+    },
+    /// It answers.
+    Here {
+        /// Its version.
+        version: String,
+        /// What is unpacked into.
+        snapshotter: String,
+        /// Where that keeps its data.
+        snapshot_root: Option<PathBuf>,
+        /// Images of the package that are there as a whole.
+        present: BTreeSet<ImageReference>,
+    },
 }
 
 /// What is at a path.
@@ -92,6 +119,10 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
     let (blobs, damaged) = look_at_blobs(host, carried, &identity.boot_id, receipt.iter().chain(&others))?;
     let mut paths = BTreeMap::new();
     let mut file_systems = BTreeMap::from([(PathBuf::from(layout::STATE), host.free(Path::new(layout::STATE))?)]);
+    let containerd = look_at_containerd(host, carried, &identity.platform)?;
+    if let Containerd::Here { snapshot_root: Some(root), .. } = &containerd {
+        file_systems.insert(root.clone(), host.free(root)?);
+    }
     for path in interesting_paths(carried, receipt.as_ref(), &identity) {
         if let Some(found) = look_at(host, &path, receipt.as_ref().and_then(|receipt| receipt.files.get(&path)))? {
             paths.insert(path.clone(), found);
@@ -103,6 +134,7 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         os: OsRelease::parse(&text("/etc/os-release")?.or(text("/usr/lib/os-release")?).unwrap_or_default()),
         accounts: Accounts::parse(&text("/etc/passwd")?.unwrap_or_default(), &text("/etc/group")?.unwrap_or_default()),
         registry_answers: identity.scope == Scope::Node && host.registry_answers()?,
+        containerd,
         identity,
         receipt,
         others,
@@ -111,6 +143,21 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         damaged,
         paths,
         file_systems,
+    })
+}
+
+fn look_at_containerd(host: &dyn Host, carried: &Carried<'_>, platform: &Platform) -> Result<Containerd, Error> {
+    let pinned = |tree: &ImageTree| {
+        carried.contents.components.iter().flat_map(|component| &component.images).any(|image| image.pin && image.reference == tree.reference)
+    };
+    let images: Vec<SeedImage<'_>> = carried.images.iter().filter_map(|tree| SeedImage::of(tree, platform, pinned(tree))).collect();
+    Ok(match host.containerd(&images)? {
+        ContainerdFacts::Absent => Containerd::Absent,
+        ContainerdFacts::Away { why } => Containerd::Away { why },
+        ContainerdFacts::Here { version, snapshotter, snapshot_root, states } => {
+            let present = images.iter().zip(states).filter(|(_, state)| *state == ImageState::Present);
+            Containerd::Here { version, snapshotter, snapshot_root, present: present.map(|(image, _)| image.reference.clone()).collect() }
+        }
     })
 }
 

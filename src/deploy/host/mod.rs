@@ -6,6 +6,7 @@
 //! | [`Host::look`], [`Host::read`], [`Host::digest`], [`Host::list`] files | [`Host::make_directory`], [`Host::place`], [`Host::link`], [`Host::keep`], [`Host::remove`] files |
 //! | [`Host::free`] space | [`Host::append`], [`Host::flush`] the journal and the disk |
 //! | [`Host::registry_answers`] the node registry | [`Host::service`] the node registry's service |
+//! | [`Host::containerd`] images in containerd | [`Host::seed`] images into containerd |
 //!
 //! Each effect is one: it has happened or it has not, and doing it again does no harm. All paths are the node's own (`/etc/hosts`),
 //! also where the node is a directory (`--root`): [`linux::LinuxHost`] resolves them, links included, inside that directory.
@@ -19,9 +20,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::command;
+use crate::event::Observer;
 use crate::fs;
-use crate::store;
+use crate::store::{self, Store};
 use crate::types::{Digest, Platform};
+use linux::containerd::{self, ImageState, SeedImage};
 
 /// Why the node could not be looked at or changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum Error {
     /// A blob of the store cannot be read, or is damaged.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// containerd could not be asked or filled.
+    #[error(transparent)]
+    Containerd(#[from] containerd::Error),
     /// Another deploy is running.
     #[error("another deploy is changing this node: {holder}")]
     Locked {
@@ -158,6 +164,29 @@ pub enum ServiceAction {
     },
 }
 
+/// The node's containerd, and how much of some images it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerdFacts {
+    /// There is none.
+    Absent,
+    /// Its socket is there, and it does not answer.
+    Away {
+        /// What was seen.
+        why: String,
+    },
+    /// It answers.
+    Here {
+        /// As it writes it.
+        version: String,
+        /// What is unpacked into.
+        snapshotter: String,
+        /// Where that keeps its data.
+        snapshot_root: Option<PathBuf>,
+        /// How much of each image is there, in the order in which they were asked for.
+        states: Vec<ImageState>,
+    },
+}
+
 /// Kept for as long as this deploy runs; dropped, or left behind by a kill, it is free again.
 pub trait Lock: Send {}
 
@@ -181,6 +210,8 @@ pub trait Host: Send + Sync {
     fn store(&self, path: &Path) -> Result<PathBuf>;
     /// Whether the node registry answers `GET /v2/`.
     fn registry_answers(&self) -> Result<bool>;
+    /// The node's containerd, and how much of these images it has.
+    fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts>;
 
     /// Takes the lock, or says who has it. Waits for nobody.
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>>;
@@ -200,4 +231,6 @@ pub trait Host: Send + Sync {
     fn flush(&self, path: &Path) -> Result<()>;
     /// Starts the node registry and waits until it answers.
     fn service(&self, action: &ServiceAction) -> Result<()>;
+    /// Seeds images into containerd out of the store. `at` is the time in seconds since 1970.
+    fn seed(&self, images: &[SeedImage<'_>], snapshotter: &str, store: &Store, at: u64, observer: &dyn Observer) -> Result<()>;
 }

@@ -124,10 +124,23 @@ pub enum Work {
         /// What a file there holds: kept for a rollback.
         keep: Option<Digest>,
     },
+    /// Images are seeded into containerd.
+    Seed(Box<Seed>),
     /// The node registry is started.
     Service(ServiceAction),
     /// The receipt is written.
     Receipt,
+}
+
+/// Images that are seeded into containerd.
+#[derive(Debug)]
+pub struct Seed {
+    /// Each with whether it is kept from garbage collection.
+    pub images: Vec<(ImageTree, bool)>,
+    /// What they are unpacked into.
+    pub snapshotter: String,
+    /// Where that keeps its data: flushed afterwards, and where the space is counted.
+    pub snapshot_root: PathBuf,
 }
 
 /// A file that is put somewhere.
@@ -338,6 +351,7 @@ fn writes(step: &Step) -> Vec<(&Path, u64)> {
     match &step.work {
         Work::Place(place) => vec![(place.path.as_path(), step.bytes)],
         Work::Extract(extract) => vec![(extract.into.as_path(), step.bytes)],
+        Work::Seed(seed) => vec![(seed.snapshot_root.as_path(), step.bytes)],
         Work::Stage { .. } | Work::Receipt => vec![(state, step.bytes)],
         Work::Remove { .. } | Work::Service(_) => Vec::new(),
     }

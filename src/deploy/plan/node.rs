@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::facts::NodeFacts;
+use super::super::facts::{Containerd, NodeFacts};
 use super::super::host::{EntryKind, Permissions, ServiceAction};
 use super::super::layout;
 use super::super::options::Options;
 use super::super::receipt;
 use super::select::Selected;
-use super::{Action, Carried, Content, Place, STAGE, Space, Step, Text, Work, is_node, writes};
+use super::{Action, Carried, Content, Place, STAGE, Seed, Space, Step, Text, Work, is_node, writes};
 use crate::bundle::image::ImageTree;
 use crate::types::{Descriptor, Digest, ImageReference};
 
@@ -53,7 +53,7 @@ pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, selected: &Selected<
             let entry = wanted.images.entry(image.reference.clone()).or_insert_with(|| receipt::Image {
                 component: component.name.clone(),
                 digest: tree.top.digest,
-                seeded: false,
+                seeded: is_seeded(facts, tree),
                 pin: false,
             });
             entry.pin |= image.pin;
@@ -63,6 +63,17 @@ pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, selected: &Selected<
     wanted.program = tools.and_then(|tools| tools.iter().find(|(name, _)| name == "coracle")).map(|(_, descriptor)| descriptor);
     wanted.blobs.extend(wanted.program.iter().map(|program| (program.digest, (*program).clone())));
     wanted
+}
+
+/// Whether containerd has it after this plan. One that does not answer keeps what the receipt says of it.
+fn is_seeded(facts: &NodeFacts, tree: &ImageTree) -> bool {
+    match &facts.containerd {
+        Containerd::Here { .. } => tree.platforms.iter().any(|image| image.platform == facts.identity.platform),
+        Containerd::Absent => false,
+        Containerd::Away { .. } => {
+            facts.receipt.as_ref().and_then(|receipt| receipt.images.get(&tree.reference)).is_some_and(|image| image.seeded)
+        }
+    }
 }
 
 pub fn stage(blobs: &BTreeMap<Digest, Descriptor>, facts: &NodeFacts) -> Option<Step> {
@@ -80,10 +91,39 @@ pub fn stage(blobs: &BTreeMap<Digest, Descriptor>, facts: &NodeFacts) -> Option<
     Some(Step { id: STAGE.to_owned(), component: None, action: Action::Create, reason, bytes, work })
 }
 
-pub fn steps(_carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<Step> {
+pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<Step> {
     let mut steps: Vec<Step> = program(facts, wanted).into_iter().collect();
     steps.extend(registry(facts, options, wanted, !steps.is_empty()));
+    steps.extend(seed(carried, facts, wanted));
     steps
+}
+
+/// One step for all images, because layers that they share are sent once and images are unpacked side by side.
+fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
+    let Containerd::Here { version, snapshotter, snapshot_root, present } = &facts.containerd else { return None };
+    let platform = &facts.identity.platform;
+    let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
+    let images: Vec<&ImageTree> = carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
+    let missing: Vec<&ImageTree> = images.iter().copied().filter(|tree| !present.contains(&tree.reference)).collect();
+    let first = missing.first()?;
+    let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
+    let layers = missing.iter().flat_map(|tree| &tree.platforms).filter(|image| image.platform == *platform).flat_map(|image| &image.layers);
+    let layers: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
+    // Compressed once in the content store, and about three times that unpacked.
+    let bytes = layers.values().sum::<u64>().saturating_mul(4);
+    let seed = Seed {
+        images: missing.iter().map(|tree| ((*tree).clone(), wanted.images.get(&tree.reference).is_some_and(|image| image.pin))).collect(),
+        snapshotter: snapshotter.clone(),
+        snapshot_root: snapshot_root.clone().unwrap_or_else(|| PathBuf::from("/var/lib/containerd")),
+    };
+    Some(Step {
+        id: "images".to_owned(),
+        component: None,
+        action: Action::Create,
+        reason: format!("{} of {} are not in containerd {version}: {}{more}", missing.len(), images.len(), first.reference),
+        bytes,
+        work: Work::Seed(Box::new(seed)),
+    })
 }
 
 fn program(facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
@@ -191,6 +231,13 @@ pub fn notes(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted
             None => format!("the bundle carries no coracle for {}: the node registry is not started", facts.identity.platform),
         });
     }
+    if is_node(facts) && !wanted.images.is_empty() {
+        match &facts.containerd {
+            Containerd::Absent => notes.push("there is no containerd here: images are in the node registry alone".to_owned()),
+            Containerd::Away { why } => notes.push(format!("{why}: images are not seeded; start containerd and deploy again")),
+            Containerd::Here { .. } => {}
+        }
+    }
     notes
 }
 
@@ -213,7 +260,7 @@ pub fn space(steps: &[Step], facts: &NodeFacts) -> Vec<Space> {
         let kept = match &step.work {
             Work::Place(place) if place.keep.is_some() => Some(&place.path),
             Work::Remove { path, keep: Some(_) } => Some(path),
-            Work::Place(_) | Work::Remove { .. } | Work::Stage { .. } | Work::Extract(_) | Work::Service(_) | Work::Receipt => None,
+            Work::Place(_) | Work::Remove { .. } | Work::Stage { .. } | Work::Extract(_) | Work::Seed(_) | Work::Service(_) | Work::Receipt => None,
         };
         add(state, kept.and_then(|path| facts.paths.get(path)).map_or(0, |found| found.entry.size));
     }

@@ -39,6 +39,7 @@ impl Step {
             Work::Stage { .. } => "blobs",
             Work::Place(_) | Work::Remove { .. } => "file",
             Work::Extract(_) => "archive",
+            Work::Seed(_) => "images",
             Work::Service(_) => "service",
             Work::Receipt => "receipt",
         }

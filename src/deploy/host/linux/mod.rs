@@ -1,5 +1,6 @@
 //! The real node, or a directory that will be one.
 
+pub mod containerd;
 mod resolve;
 mod service;
 
@@ -10,9 +11,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::{Entry, EntryKind, Error, FileSystem, Host, Identity, Lock, Permissions, Result, Scope, ServiceAction};
+use self::containerd::{Containerd, SeedImage, SeedOptions};
+use super::{ContainerdFacts, Entry, EntryKind, Error, FileSystem, Host, Identity, Lock, Permissions, Result, Scope, ServiceAction};
+use crate::event::Observer;
 use crate::fs;
 use crate::io::HashingWriter;
+use crate::store::Store;
 use crate::types::{Digest, Platform};
 
 /// A Linux host, or the directory of one.
@@ -20,13 +24,14 @@ use crate::types::{Digest, Platform};
 pub struct LinuxHost {
     root: PathBuf,
     scope: Scope,
+    containerd: Option<PathBuf>,
 }
 
 impl LinuxHost {
-    /// The node that this program runs on.
+    /// The node that this program runs on. `containerd` is its socket; without it the first of [`containerd::ADDRESSES`].
     #[must_use]
-    pub fn node() -> Self {
-        Self { root: PathBuf::from("/"), scope: Scope::Node }
+    pub fn node(containerd: Option<PathBuf>) -> Self {
+        Self { root: PathBuf::from("/"), scope: Scope::Node, containerd }
     }
 
     /// A directory that will be a node.
@@ -34,12 +39,20 @@ impl LinuxHost {
     /// # Errors
     /// It is not there.
     pub fn directory(root: &Path) -> Result<Self> {
-        Ok(Self { root: fs::canonicalize(root)?, scope: Scope::Directory })
+        Ok(Self { root: fs::canonicalize(root)?, scope: Scope::Directory, containerd: None })
     }
 
     /// Where a node path lies, its directories' links followed inside the root, a last link not.
     fn at(&self, path: &Path) -> Result<PathBuf> {
         resolve::parent_inside(&self.root, path)
+    }
+
+    fn containerd_address(&self) -> Result<Option<PathBuf>> {
+        match (&self.containerd, self.scope) {
+            (_, Scope::Directory) => Ok(None),
+            (Some(address), Scope::Node) => Ok(Some(address.clone())),
+            (None, Scope::Node) => Ok(Containerd::find()?),
+        }
     }
 
     /// Where a node path lies, all links followed inside the root.
@@ -130,6 +143,20 @@ impl Host for LinuxHost {
         Ok(self.scope == Scope::Node && service::answers().is_ok())
     }
 
+    fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts> {
+        let Some(address) = self.containerd_address()? else { return Ok(ContainerdFacts::Absent) };
+        let containerd = match Containerd::connect(&address) {
+            Ok(containerd) => containerd,
+            // A socket that was named must be there; one that was found is what is left of a daemon that is not running.
+            Err(error) if self.containerd.is_none() => return Ok(ContainerdFacts::Away { why: error.to_string() }),
+            Err(error) => return Err(error.into()),
+        };
+        let facts = containerd.facts()?;
+        let states = images.iter().map(|image| containerd.image_state(image, &facts.snapshotter)).collect::<std::result::Result<_, _>>()?;
+        let containerd::DaemonFacts { version, snapshotter, snapshot_root } = facts;
+        Ok(ContainerdFacts::Here { version, snapshotter, snapshot_root, states })
+    }
+
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>> {
         let at = self.at(path)?;
         let mut file = fs::open_read_write(&at, 0o644)?;
@@ -213,6 +240,14 @@ impl Host for LinuxHost {
 
     fn service(&self, action: &ServiceAction) -> Result<()> {
         service::run(action)
+    }
+
+    fn seed(&self, images: &[SeedImage<'_>], snapshotter: &str, store: &Store, at: u64, observer: &dyn Observer) -> Result<()> {
+        let address = self.containerd_address()?.unwrap_or_else(|| PathBuf::from(containerd::ADDRESSES[0]));
+        let now = i64::try_from(at).ok().and_then(|at| jiff::Timestamp::from_second(at).ok()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        let options = SeedOptions::new(snapshotter, now);
+        Containerd::connect(&address)?.seed(images, store, &options, observer)?;
+        Ok(())
     }
 }
 
