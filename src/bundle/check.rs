@@ -2,8 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use super::open::VerifiedBundle;
 use super::Result;
+use super::open::VerifiedBundle;
 use crate::event::Observer;
 use crate::types::Digest;
 

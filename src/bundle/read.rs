@@ -2,8 +2,8 @@
 
 use std::io::{self, Read};
 
-use super::open::VerifiedBundle;
 use super::Result;
+use super::open::VerifiedBundle;
 use crate::types::Descriptor;
 
 /// Reads one blob from front to back, checked chunk by chunk. Owns its share of the bundle, so it may outlive the value it came from.

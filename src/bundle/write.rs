@@ -4,8 +4,8 @@ use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use super::assemble::SignedBundle;
 use super::Result;
+use super::assemble::SignedBundle;
 use crate::event::Observer;
 use crate::store::Store;
 use crate::types::Digest;

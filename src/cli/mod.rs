@@ -29,6 +29,9 @@ enum Command {
     Keygen(command::keygen::Args),
     Completions(command::completions::Args),
     Man(command::completions::ManArgs),
+    Deploy(Box<command::deploy::Args>),
+    Status(command::status::Args),
+    Receipt(command::receipt::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -67,5 +70,8 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Keygen(args) => command::keygen::run(args, ui),
         Command::Completions(args) => command::completions::run(args, ui),
         Command::Man(args) => command::completions::run_man(args, ui),
+        Command::Deploy(args) => command::deploy::run(*args, ui),
+        Command::Status(args) => command::status::run(args, ui),
+        Command::Receipt(args) => command::receipt::run(args, ui),
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod apply;
 pub mod archive;
+pub mod bundle;
 pub mod drift;
 pub mod facts;
 pub mod host;

@@ -1,4 +1,8 @@
 //! One file per command: `Args` (clap), `run` (request, call, render).
 
 pub mod completions;
+pub mod deploy;
+mod deploy_plan;
 pub mod keygen;
+pub mod receipt;
+pub mod status;

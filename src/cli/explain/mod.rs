@@ -36,6 +36,24 @@ pub fn explain(error: &anyhow::Error) -> Explanation {
     if let Some(error) = error.downcast_ref() {
         return trust::explain_keys(error);
     }
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain(error);
+    }
+    if let Some(explanation) = error.downcast_ref().and_then(deploy::explain_bundle) {
+        return explanation;
+    }
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain_host(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain_facts(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain_receipt(error);
+    }
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain_nobody(error);
+    }
     Explanation { exit: 1, ..Explanation::default() }
 }
 

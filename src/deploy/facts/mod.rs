@@ -148,7 +148,12 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
 
 fn look_at_containerd(host: &dyn Host, carried: &Carried<'_>, platform: &Platform) -> Result<Containerd, Error> {
     let pinned = |tree: &ImageTree| {
-        carried.contents.components.iter().flat_map(|component| &component.images).any(|image| image.pin && image.reference == tree.reference)
+        carried
+            .contents
+            .components
+            .iter()
+            .flat_map(|component| &component.images)
+            .any(|image| image.pin && image.reference == tree.reference)
     };
     let images: Vec<SeedImage<'_>> = carried.images.iter().filter_map(|tree| SeedImage::of(tree, platform, pinned(tree))).collect();
     Ok(match host.containerd(&images)? {

@@ -103,11 +103,13 @@ fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option
     let Containerd::Here { version, snapshotter, snapshot_root, present } = &facts.containerd else { return None };
     let platform = &facts.identity.platform;
     let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
-    let images: Vec<&ImageTree> = carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
+    let images: Vec<&ImageTree> =
+        carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
     let missing: Vec<&ImageTree> = images.iter().copied().filter(|tree| !present.contains(&tree.reference)).collect();
     let first = missing.first()?;
     let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
-    let layers = missing.iter().flat_map(|tree| &tree.platforms).filter(|image| image.platform == *platform).flat_map(|image| &image.layers);
+    let layers =
+        missing.iter().flat_map(|tree| &tree.platforms).filter(|image| image.platform == *platform).flat_map(|image| &image.layers);
     let layers: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
     // Compressed once in the content store, and about three times that unpacked.
     let bytes = layers.values().sum::<u64>().saturating_mul(4);
@@ -260,7 +262,13 @@ pub fn space(steps: &[Step], facts: &NodeFacts) -> Vec<Space> {
         let kept = match &step.work {
             Work::Place(place) if place.keep.is_some() => Some(&place.path),
             Work::Remove { path, keep: Some(_) } => Some(path),
-            Work::Place(_) | Work::Remove { .. } | Work::Stage { .. } | Work::Extract(_) | Work::Seed(_) | Work::Service(_) | Work::Receipt => None,
+            Work::Place(_)
+            | Work::Remove { .. }
+            | Work::Stage { .. }
+            | Work::Extract(_)
+            | Work::Seed(_)
+            | Work::Service(_)
+            | Work::Receipt => None,
         };
         add(state, kept.and_then(|path| facts.paths.get(path)).map_or(0, |found| found.entry.size));
     }
