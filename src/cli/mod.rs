@@ -6,6 +6,9 @@
 pub mod command;
 pub mod explain;
 pub mod keys;
+pub mod report_v1;
+pub mod signatures;
+mod table;
 pub mod ui;
 
 use std::process::ExitCode;
@@ -13,7 +16,7 @@ use std::sync::Arc;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-pub use ui::{Format, Ui};
+pub use ui::{Format, Ui, size};
 
 /// Carries software across an air gap: one signed bundle, made on a connected workstation, deployed where there is no network.
 #[derive(Debug, Parser)]
@@ -28,9 +31,18 @@ pub struct Cli {
 /// In the order in which a person meets them.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(command::init::Args),
     Keygen(command::keygen::Args),
     Create(command::create::Args),
     Lock(command::lock::Args),
+    Sign(command::sign::Args),
+    Verify(command::verify::Args),
+    Inspect(command::inspect::Args),
+    Extract(command::extract::Args),
+    Deploy(command::deploy::Args),
+    Status(command::status::Args),
+    Receipt(command::receipt::Args),
+    Schema(command::schema::Args),
     Completions(command::completions::Args),
     Man(command::completions::ManArgs),
 }
@@ -100,9 +112,18 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
+        Command::Init(args) => command::init::run(args, ui),
         Command::Keygen(args) => command::keygen::run(args, ui),
         Command::Create(args) => command::create::run(&args, ui),
         Command::Lock(args) => command::lock::run(&args, ui),
+        Command::Sign(args) => command::sign::run(args, ui),
+        Command::Verify(args) => command::verify::run(args, ui),
+        Command::Inspect(args) => command::inspect::run(args, ui),
+        Command::Extract(args) => command::extract::run(args, ui),
+        Command::Deploy(args) => command::deploy::run(args, ui),
+        Command::Status(args) => command::status::run(args, ui),
+        Command::Receipt(args) => command::receipt::run(args, ui),
+        Command::Schema(args) => command::schema::run(args, ui),
         Command::Completions(args) => command::completions::run(args, ui),
         Command::Man(args) => command::completions::run_man(args, ui),
     }

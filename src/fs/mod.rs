@@ -255,6 +255,42 @@ pub fn anonymous_file_in(directory: &Path) -> Result<File> {
     tempfile::tempfile_in(directory).map_err(at("create a temporary file in", directory))
 }
 
+/// Replaces a file whole or not at all with what `fill` writes: the temporary file stands beside it under a name that depends on
+/// `path` alone, so that what a kill left of it is taken up by the next run instead of lying there for ever. Flush, owner, mode,
+/// rename, flush of the directory. Callers hold a lock that keeps a second writer of `path` away.
+pub fn replace_with(path: &Path, mode: u32, owner: Option<(u32, u32)>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let temporary = temporary_beside(path);
+    remove_file(&temporary)?;
+    let mut file = create_new(&temporary, 0o600)?;
+    let written = fill(&mut file).map_err(at("write", path)).and_then(|()| {
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+        file.sync_all().map_err(at("flush", path))
+    });
+    if let Err(error) = written {
+        remove_file(&temporary)?;
+        return Err(error);
+    }
+    rename(&temporary, path)?;
+    sync_directory(parent(path))
+}
+
+/// The name under which [`replace_with`] writes before it renames.
+#[must_use]
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = crate::types::Digest::of(path.file_name().unwrap_or_default().as_bytes()).hex();
+    parent(path).join(format!(".coracle-{}", &name[..16]))
+}
+
+/// Creates one directory with exactly `mode`; it must not exist, and the one above must.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    fs::create_dir(path).map_err(at("create the directory", path))?;
+    set_mode(path, mode)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -80,6 +80,7 @@ fn environment() -> Environment {
         docker_config: variable("DOCKER_CONFIG"),
         registry_auth_file: variable("REGISTRY_AUTH_FILE"),
         netrc: variable("NETRC"),
+        path: std::env::var_os("PATH"),
     }
 }
 
