@@ -110,14 +110,9 @@ pub fn write_atomic_with<E: From<Error>>(
     mode: u32,
     write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let directory = parent(path);
-    let mut temporary =
-        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
-    write(temporary.as_file_mut())?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
-    temporary.as_file().sync_all().map_err(at("flush", path))?;
-    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
-    Ok(sync_directory(directory)?)
+    let mut file = AtomicFile::create(path)?;
+    write(file.file_mut())?;
+    Ok(file.commit(mode)?)
 }
 
 /// Flushes a directory, so that the names in it survive a power loss.
