@@ -167,6 +167,6 @@ fn init_writes_a_definition_that_works_and_never_overwrites_one() {
     fs::write_atomic(&target.join(definition::FILE_NAME), b"mine", 0o644).unwrap();
     let second = run();
     assert_eq!(second.status.code(), Some(1), "{second:?}");
-    assert!(String::from_utf8(second.stderr).unwrap().contains("cannot create"));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("is there already, and is not overwritten"));
     assert_eq!(fs::read_to_string(&target.join(definition::FILE_NAME), LIMIT).unwrap(), "mine");
 }

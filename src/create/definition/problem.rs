@@ -158,6 +158,9 @@ fn word(rest: &str) -> usize {
     if let Some(quote) = quote {
         return rest.chars().skip(1).position(|c| c == quote).map_or(1, |end| end + 2);
     }
+    if rest.starts_with("${{") {
+        return rest.find("}}").map_or(3, |end| rest[..end].chars().count() + 2);
+    }
     if rest.starts_with(['{', '[', '|', '>']) {
         return 1;
     }
@@ -172,13 +175,14 @@ fn word(rest: &str) -> usize {
     word.chars().count()
 }
 
-/// The known word that is most like a wrong one, as a question; `None` where none is near.
+/// The known word that is most like a wrong one; `None` where none is near. Likeness is by edits, not by a common beginning:
+/// `node.adress` is not like `node.role`.
 pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
     known
         .into_iter()
-        .map(|word| (strsim::jaro_winkler(&lower, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|word| (strsim::normalized_damerau_levenshtein(&lower, &word.to_lowercase()), word))
+        .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
