@@ -12,7 +12,7 @@ use crate::types::PackageName;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to write it; made when it is missing
-    #[arg(default_value = ".", value_name = "DIR", env = "CORACLE_DIR")]
+    #[arg(default_value = ".", value_name = "DIR")]
     directory: PathBuf,
 }
 

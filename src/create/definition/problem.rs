@@ -60,7 +60,7 @@ pub struct Problems {
 impl Problems {
     /// Sorts problems by their place; two that say the same at one place (through an alias) are one.
     pub(super) fn new(file: Arc<SourceFile>, mut list: Vec<Problem>) -> Self {
-        list.sort_by(|a, b| a.at.cmp(&b.at));
+        list.sort_by_key(|problem| problem.at);
         list.dedup_by(|a, b| a.at == b.at && a.message == b.message);
         Self { file, list }
     }
@@ -182,13 +182,13 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     known
         .into_iter()
         .map(|word| (strsim::normalized_damerau_levenshtein(&lower, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness >= 0.6)
+        .filter(|(likeness, _)| *likeness >= 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
 
 /// `did you mean `x`?` for the nearest word, else the list of all.
-pub(super) fn suggest<'a>(wrong: &str, known: &[&'a str]) -> String {
+pub(super) fn suggest(wrong: &str, known: &[&str]) -> String {
     match nearest(wrong, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("known here: {}", known.join(", ")),
