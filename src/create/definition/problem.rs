@@ -58,8 +58,12 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Sorts problems by their place; two that say the same at one place (through an alias) are one.
+    /// Sorts problems by their place, with what may be a password in a URL as asterisks; two that say the same at one place (through an alias) are one.
     pub(super) fn new(file: Arc<SourceFile>, mut list: Vec<Problem>) -> Self {
+        for problem in &mut list {
+            problem.message = masked(&problem.message);
+            problem.cause = problem.cause.as_deref().map(masked);
+        }
         list.sort_by_key(|problem| problem.at);
         list.dedup_by(|a, b| a.at == b.at && a.message == b.message);
         Self { file, list }
@@ -136,7 +140,7 @@ fn masked(line: &str) -> String {
     let mut rest = line;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
-        let end = after.find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'').unwrap_or(after.len());
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`')).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         out.push_str(before);
         match authority.rfind('@') {
@@ -205,6 +209,7 @@ mod tests {
             ("source: https://user:secret@host/x", "source: https://***********@host/x"),
             ("https://a@b@c/ and http://d:e@f", "https://***@c/ and http://***@f"),
             ("https://host/a@b", "https://host/a@b"),
+            ("`https://a:b@c` is `x@y`", "`https://***@c` is `x@y`"),
         ] {
             assert_eq!(masked(line), shown);
         }
