@@ -20,21 +20,24 @@ fn updating() -> bool {
 /// Compares with what is checked in, or rewrites it.
 fn compare(path: &Path, actual: &str) -> Result<(), String> {
     if updating() {
-        fs::write_atomic(path, actual.as_bytes(), 0o644).unwrap();
+        fs::write_atomic(path, actual.as_bytes(), 0o644).expect("what is expected can be written");
     }
     let expected = fs::read_to_string(path, LIMIT).map_err(|error| error.to_string())?;
     if expected == actual { Ok(()) } else { Err(format!("{} is not what it should be:\n{actual}", path.display())) }
 }
 
 fn invalid() -> Vec<PathBuf> {
-    let paths: Vec<PathBuf> =
-        fs::read_dir(Path::new(INVALID)).unwrap().into_iter().filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    let paths: Vec<PathBuf> = fs::read_dir(Path::new(INVALID))
+        .expect("the corpus can be listed")
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .collect();
     assert!(paths.len() >= 30, "the corpus is there");
     paths
 }
 
 fn examples() -> Vec<PathBuf> {
-    let paths = fs::read_dir(Path::new("examples")).unwrap();
+    let paths = fs::read_dir(Path::new("examples")).expect("the examples can be listed");
     assert!(paths.len() >= 3, "the examples are there");
     paths
 }
@@ -49,7 +52,7 @@ fn as_json(path: &Path) -> Option<serde_json::Value> {
     let mut options = serde_yaml::Options::default();
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
-    serde_yaml::from_str_with_options(&fs::read_to_string(path, LIMIT).unwrap(), options).ok()
+    serde_yaml::from_str_with_options(&fs::read_to_string(path, LIMIT).expect("it can be read"), options).ok()
 }
 
 #[test]
@@ -167,6 +170,6 @@ fn init_writes_a_definition_that_works_and_never_overwrites_one() {
     fs::write_atomic(&target.join(definition::FILE_NAME), b"mine", 0o644).unwrap();
     let second = run();
     assert_eq!(second.status.code(), Some(1), "{second:?}");
-    assert!(String::from_utf8(second.stderr).unwrap().contains("cannot create"));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("is there already, and is not overwritten"));
     assert_eq!(fs::read_to_string(&target.join(definition::FILE_NAME), LIMIT).unwrap(), "mine");
 }

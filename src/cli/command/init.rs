@@ -12,7 +12,7 @@ use crate::types::PackageName;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to write it; made when it is missing
-    #[arg(default_value = ".", value_name = "DIR", env = "CORACLE_DIR")]
+    #[arg(default_value = ".", value_name = "DIR")]
     directory: PathBuf,
 }
 
@@ -27,6 +27,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let path = directory.join(definition::FILE_NAME);
     let name = whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // Made new or not at all: what someone wrote there is never lost.
+    if fs::metadata(&path)?.is_some() {
+        anyhow::bail!("`{}` is there already, and is not overwritten", path.display());
+    }
     let mut file = fs::create_new(&path, 0o644)?;
     file.write_all(text(&name).as_bytes()).map_err(|error| fs::Error::new("write", &path, error))?;
     ui.print(&path.display().to_string())?;

@@ -6,10 +6,9 @@ use crate::create::{definition, lock};
 /// Explains an error of the definition. Its problems bring place, cause and hint themselves.
 pub fn explain(error: &definition::Error) -> Explanation {
     let hint = match error {
-        definition::Error::Invalid(_) => None,
         definition::Error::Missing { directory } => Some(format!("`coracle init {}` writes one to begin with", directory.display())),
         definition::Error::File(error) if error.is_not_found() => Some("name a definition file, or the directory that holds it".to_owned()),
-        definition::Error::File(_) => None,
+        definition::Error::Invalid(_) | definition::Error::File(_) => None,
     };
     Explanation { exit: 2, hint, ..Explanation::default() }
 }

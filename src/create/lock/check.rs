@@ -144,8 +144,8 @@ impl Lock {
             }
         }
         let images = self.images.keys().filter(|reference| !references.contains(reference)).map(ToString::to_string);
-        let archived = self.archives.iter().map(|archived| archived.archive.clone()).filter(|archive| !archives.contains(archive));
+        let out_of_archives = self.archives.iter().map(|archived| archived.archive.clone()).filter(|archive| !archives.contains(archive));
         let files = self.files.keys().filter(|key| !urls.contains(*key)).map(|(url, platform)| format!("{url} for {platform}"));
-        images.chain(archived).chain(files).collect()
+        images.chain(out_of_archives).chain(files).collect()
     }
 }

@@ -195,11 +195,11 @@ impl Lock {
     #[must_use]
     pub fn without(&self, names: &[String]) -> Self {
         let mut lock = self.clone();
-        let named = |reference: &ImageReference| {
-            names.iter().any(|name| *name == reference.name() || name.parse::<ImageReference>().is_ok_and(|named| named == *reference))
+        let is_meant = |reference: &ImageReference| {
+            names.iter().any(|name| *name == reference.name() || name.parse::<ImageReference>().is_ok_and(|meant| meant == *reference))
         };
-        lock.images.retain(|reference, _| !named(reference));
-        lock.archives.retain(|archived| !named(&archived.image.reference) && !names.contains(&archived.archive));
+        lock.images.retain(|reference, _| !is_meant(reference));
+        lock.archives.retain(|archived| !is_meant(&archived.image.reference) && !names.contains(&archived.archive));
         lock.files.retain(|(url, _), _| !names.contains(url));
         lock
     }

@@ -112,14 +112,16 @@ impl TryFrom<Document> for Lock {
                     }
                     lock.archives.insert(archived);
                 }
-                None => once(lock.images.insert(image.reference.clone(), image.clone()), || format!("the image `{}`", image.reference))?,
+                None => once(lock.images.insert(image.reference.clone(), image.clone()).as_ref(), || {
+                    format!("the image `{}`", image.reference)
+                })?,
             }
         }
         for wire in document.files {
             let entry = || format!("the file `{}` for {}", wire.url, wire.platform);
             let sha256 = Digest::from_hex(&wire.sha256).map_err(|error| value(&entry(), error))?;
             let platform = wire.platform.parse().map_err(|error| value(&entry(), error))?;
-            once(lock.files.insert((wire.url.clone(), platform), LockedFile { sha256, size: wire.size }), entry)?;
+            once(lock.files.insert((wire.url.clone(), platform), LockedFile { sha256, size: wire.size }).as_ref(), entry)?;
         }
         for wire in document.tools.into_iter().filter(|tool| tool.name == CORACLE) {
             let entry = || format!("the tool `{}` for {}", wire.name, wire.platform);
@@ -131,7 +133,7 @@ impl TryFrom<Document> for Lock {
                 (None, _) => None,
                 (Some(_), None) => return Err(Error::Value { entry: entry(), source: "it has a `sha256` and no `size`".into() }),
             };
-            once(lock.tools.insert(platform, tool), entry)?;
+            once(lock.tools.insert(platform, tool).as_ref(), entry)?;
         }
         Ok(lock)
     }
@@ -143,7 +145,7 @@ fn image(wire: Image) -> Result<LockedImage, Error> {
     for child in &wire.platforms {
         let platform = child.platform.parse().map_err(|error| value(&entry, error))?;
         let digest = child.digest.parse().map_err(|error| value(&entry, error))?;
-        once(platforms.insert(platform, digest), || format!("{entry} for {}", child.platform))?;
+        once(platforms.insert(platform, digest).as_ref(), || format!("{entry} for {}", child.platform))?;
     }
     Ok(LockedImage {
         reference: wire.reference.parse().map_err(|error| value(&entry, error))?,
@@ -158,6 +160,6 @@ fn value(entry: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>
     Error::Value { entry: entry.to_owned(), source: error.into() }
 }
 
-fn once<T>(before: Option<T>, entry: impl FnOnce() -> String) -> Result<(), Error> {
+fn once<T>(before: Option<&T>, entry: impl FnOnce() -> String) -> Result<(), Error> {
     if before.is_some() { Err(Error::Twice { entry: entry() }) } else { Ok(()) }
 }
