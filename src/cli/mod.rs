@@ -24,7 +24,10 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Init(command::init::Args),
+    Schema(command::schema::Args),
+}
 
 /// How a command ended, when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +60,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, _ui: &Ui) -> anyhow::Result<Exit> {
-    match command {}
+fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Init(args) => command::init::run(args, ui),
+        Command::Schema(args) => command::schema::run(args, ui),
+    }
 }

@@ -1,1 +1,4 @@
 //! One file per command: `Args` (clap), `run` (request, call, render).
+
+pub mod init;
+pub mod schema;

@@ -1,5 +1,6 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod definition;
 pub mod source;
 
 use std::process::ExitCode;
@@ -27,7 +28,13 @@ pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
 }
 
 /// Finds the typed error inside and asks its stage what it means.
-pub fn explain(_error: &anyhow::Error) -> Explanation {
+pub fn explain(error: &anyhow::Error) -> Explanation {
+    if let Some(error) = error.downcast_ref::<crate::create::definition::Error>() {
+        return definition::explain(error);
+    }
+    if let Some(error) = error.downcast_ref::<crate::create::lock::Error>() {
+        return definition::explain_lock(error);
+    }
     Explanation { exit: 1, ..Explanation::default() }
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Cause, Locked};
+use super::Cause;
 use crate::create::definition::package::FileOrigin;
 use crate::create::fetch::{Progress, blocking, first_seen};
+use crate::create::lock::Lock;
 use crate::create::resolution::ResolvedFile;
 use crate::create::source::{Place, Sources};
 use crate::event::{Event, Observer, Stage};
@@ -29,7 +30,7 @@ pub type FirstSeen = BTreeMap<Url, Arc<OnceCell<(Digest, u64)>>>;
 /// What resolving a file needs.
 pub struct Context<'a> {
     /// What was resolved before.
-    pub locked: Option<&'a dyn Locked>,
+    pub lock: Option<&'a Lock>,
     /// URLs of this run.
     pub seen: &'a FirstSeen,
     /// Upstreams.
@@ -66,9 +67,10 @@ pub async fn resolve(origin: &FileOrigin, platform: &Platform, context: &Context
 }
 
 async fn by_url(url: &Url, sha256: Option<&Digest>, platform: &Platform, context: &Context<'_>) -> Result<(Digest, u64), Cause> {
-    let locked = context.locked.and_then(|locked| locked.file(url, platform));
-    if let Some((digest, size)) = locked.filter(|(digest, _)| sha256.is_none_or(|wanted| wanted == digest)) {
-        return Ok((digest, size));
+    // Where the definition has another digest than the lock, the definition is newer.
+    let locked = context.lock.and_then(|lock| lock.file(url, platform));
+    if let Some(file) = locked.filter(|file| sha256.is_none_or(|wanted| *wanted == file.sha256)) {
+        return Ok((file.sha256, file.size));
     }
     if let Some(digest) = sha256 {
         if let Some(size) = context.store.size_of(digest)? {
