@@ -273,3 +273,25 @@ async fn takes_blobs_out_of_archives() {
     fetch(&resolution, &sources, &store, &Recorder::default()).await.unwrap();
     assert_eq!(store.read(&descriptor).unwrap(), blob);
 }
+
+#[tokio::test]
+async fn a_cache_that_is_too_small_is_known_before_anything_is_fetched() {
+    let mut case = Case::new(&[bytes(1, 10)], |_| None).await;
+    let layers = &mut case.resolution.images[0][0].tree.platforms[0].layers;
+    layers.push(Descriptor::new("x", Digest::of(b"huge"), 1 << 60));
+    let needed = (1 << 60) + 10;
+    let error = case.fetch().await.unwrap_err();
+    assert!(matches!(&error, Error::Space { root, needed: n, .. } if root == case.store.root() && *n == needed), "{error:?}");
+    assert_eq!(case.server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn the_plan_names_the_largest_first_and_what_is_there_not_at_all() {
+    let blobs = [bytes(1, 10), bytes(2, 3000), bytes(3, 200)];
+    let case = Case::new(&blobs, |_| None).await;
+    case.store.put(&blobs[2]).unwrap();
+    let plan = plan_fetch(&case.resolution, &case.store).unwrap();
+    let sizes: Vec<u64> = plan.blobs.iter().map(|blob| blob.descriptor.size).collect();
+    assert_eq!((sizes.as_slice(), plan.bytes_total, plan.bytes_missing), ([3000, 10].as_slice(), 3210, 3010));
+    assert_eq!(case.server.requests().len(), 0);
+}
