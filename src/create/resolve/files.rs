@@ -85,20 +85,21 @@ async fn by_url(url: &Url, sha256: Option<&Digest>, platform: &Platform, context
         let _permit = context.sources.permit(&context.sources.host(&place)).await;
         let id = context.sources.transfer_id();
         let mut progress = Progress::start(context.observer, Stage::Resolve, id, url.to_string(), None, 0);
-        first_seen(context.sources, &place, context.store, &mut progress).await
+        let (digest, size) = first_seen(context.sources, &place, context.store, &mut progress).await?;
+        if sha256.is_none() {
+            let plain = if url.scheme() == "http" { ", over plain HTTP" } else { "" };
+            let message = format!(
+                "`{url}` has no sha256: what came now{plain} is locked, {digest} with {size} bytes; compare it with what its author says"
+            );
+            context.observer.event(Event::Warning { message });
+        }
+        Ok::<_, Cause>((digest, size))
     };
     let (digest, size) = match context.seen.get(url) {
         Some(cell) => *cell.get_or_try_init(fetch).await?,
         None => fetch().await?,
     };
     expect(url.as_str(), sha256, digest)?;
-    if sha256.is_none() {
-        let plain = if url.scheme() == "http" { ", over plain HTTP" } else { "" };
-        let message = format!(
-            "`{url}` has no sha256: what came now{plain} is locked, {digest} with {size} bytes; compare it with what its author says"
-        );
-        context.observer.event(Event::Warning { message });
-    }
     Ok((digest, size))
 }
 

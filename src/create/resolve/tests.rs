@@ -158,7 +158,7 @@ async fn with_a_lock_no_tag_is_asked_for_and_with_a_full_store_nobody_is() {
         .iter()
         .filter(|event| matches!(event, Event::Warning { message } if message.contains(url.as_str())))
         .count();
-    assert!(warnings > 0, "what was seen first is named");
+    assert_eq!(warnings, 1, "what was seen first is named, once");
     assert_eq!(server.headers("/f.tar.gz", "range"), [None], "fetched once for both platforms");
     let table = Lock::from_resolution(&first, &BTreeMap::new());
     assert_eq!(first.files[0][0][&Platform::linux_amd64()].descriptor, Descriptor::of("application/gzip", b"file"));

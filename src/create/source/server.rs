@@ -207,8 +207,8 @@ async fn serve(mut stream: TcpStream, content: &Content, fault: &Fault, requests
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
         if head == [0x16] {
-            // TLS, which this server does not speak: it hangs up.
-            return Ok(());
+            // TLS, which this server does not speak: it says so as plain web servers do.
+            return stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
         }
     }
     let text = String::from_utf8_lossy(&head).into_owned();

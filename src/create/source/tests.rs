@@ -66,8 +66,10 @@ async fn gives_the_registrys_own_words_when_a_tag_is_missing() {
 async fn plain_http_is_for_hosts_that_were_named() {
     let server = Server::start(content(), |_| None).await;
     let unnamed = sources(SourceOptions::default());
-    let error = unnamed.manifest(&reference(&server, "a/b:1"), &Recorder::default()).await.unwrap_err();
-    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    let recorder = Recorder::default();
+    let error = unnamed.manifest(&reference(&server, "a/b:1"), &recorder).await.unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }) && !error.is_transient(), "{error:?}");
+    assert_eq!(*recorder.0.lock().unwrap(), [], "asking again would change nothing");
     assert!(server.requests().is_empty());
 }
 
