@@ -6,6 +6,7 @@ use super::*;
 use crate::bundle::image::{ImageTree, PlatformImage};
 use crate::create::definition::package::{ImageOrigin, Package, SourceFile};
 use crate::create::resolution::ResolvedImage;
+use crate::create::source::fake::Fake;
 use crate::create::source::server::{Content, Reply, Request, Server};
 use crate::create::source::{Patience, Place, SourceOptions};
 use crate::io::Mismatch;
@@ -294,4 +295,18 @@ async fn the_plan_names_the_largest_first_and_what_is_there_not_at_all() {
     let sizes: Vec<u64> = plan.blobs.iter().map(|blob| blob.descriptor.size).collect();
     assert_eq!((sizes.as_slice(), plan.bytes_total, plan.bytes_missing), ([3000, 10].as_slice(), 3210, 3010));
     assert_eq!(case.server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn any_source_will_do() {
+    let blob = bytes(1, 1000);
+    let reference: ImageReference = "registry.example/a:1".parse().unwrap();
+    let served = blob.clone();
+    let name = format!("registry.example/a@{}", Digest::of(&blob));
+    let fake = Fake(move |what: &str| (what == name).then(|| served.clone()));
+    let (directory, descriptor) = (tempfile::tempdir().unwrap(), Descriptor::of("x", &blob));
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let resolution = resolution(reference.clone(), vec![descriptor.clone()], ImageOrigin::Registry(reference));
+    fetch(&resolution, &Sources::fake(fake, QUICK), &store, &Recorder::default()).await.unwrap();
+    assert_eq!(store.read(&descriptor).unwrap(), blob);
 }

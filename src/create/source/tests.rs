@@ -333,7 +333,7 @@ proptest::proptest! {
             fs::write_atomic(&netrc, format!("machine 127.0.0.1 login user password {password}\n").as_bytes(), 0o600).unwrap();
             environment.netrc = Some(netrc);
             let plain_http = vec![server.host.clone(), "127.0.0.1".to_owned()];
-            let sources = sources(SourceOptions { environment, plain_http, ..SourceOptions::default() });
+            let sources = sources(SourceOptions { plain_http, environment, ..SourceOptions::default() });
             shown(&sources, &server, &Recorder::default()).await
         });
         for secret in [&password, &token, &base64(&format!("user:{password}"))] {
