@@ -133,7 +133,7 @@ fn explain_transport(host: &str, source: &reqwest::Error) -> Explanation {
         hint(&format!("the certificate of `{host}` is signed by someone this machine does not trust: name the authority with --ca FILE"))
     } else if text.contains("plain HTTP") {
         hint("name that host with --plain-http if it may be trusted")
-    } else if text.contains("InvalidMessage") || text.contains("InvalidContentType") {
+    } else if text.contains("received corrupt message") {
         hint(&format!("`{host}` does not speak TLS: name it with --plain-http {host} if it may be asked without"))
     } else {
         hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")

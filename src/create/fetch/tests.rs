@@ -6,6 +6,7 @@ use super::*;
 use crate::bundle::image::{ImageTree, PlatformImage};
 use crate::create::definition::package::{ImageOrigin, Package, SourceFile};
 use crate::create::resolution::ResolvedImage;
+use crate::create::source::fake::Fake;
 use crate::create::source::server::{Content, Reply, Request, Server};
 use crate::create::source::{Patience, Place, SourceOptions};
 use crate::io::Mismatch;
@@ -271,5 +272,41 @@ async fn takes_blobs_out_of_archives() {
     let resolution = resolution(reference, vec![descriptor.clone()], origin);
     let sources = Sources::new(SourceOptions::default()).unwrap();
     fetch(&resolution, &sources, &store, &Recorder::default()).await.unwrap();
+    assert_eq!(store.read(&descriptor).unwrap(), blob);
+}
+
+#[tokio::test]
+async fn a_cache_that_is_too_small_is_known_before_anything_is_fetched() {
+    let mut case = Case::new(&[bytes(1, 10)], |_| None).await;
+    let layers = &mut case.resolution.images[0][0].tree.platforms[0].layers;
+    layers.push(Descriptor::new("x", Digest::of(b"huge"), 1 << 60));
+    let needed = (1 << 60) + 10;
+    let error = case.fetch().await.unwrap_err();
+    assert!(matches!(&error, Error::Space { root, needed: n, .. } if root == case.store.root() && *n == needed), "{error:?}");
+    assert_eq!(case.server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn the_plan_names_the_largest_first_and_what_is_there_not_at_all() {
+    let blobs = [bytes(1, 10), bytes(2, 3000), bytes(3, 200)];
+    let case = Case::new(&blobs, |_| None).await;
+    case.store.put(&blobs[2]).unwrap();
+    let plan = plan_fetch(&case.resolution, &case.store).unwrap();
+    let sizes: Vec<u64> = plan.blobs.iter().map(|blob| blob.descriptor.size).collect();
+    assert_eq!((sizes.as_slice(), plan.bytes_total, plan.bytes_missing), ([3000, 10].as_slice(), 3210, 3010));
+    assert_eq!(case.server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn any_source_will_do() {
+    let blob = bytes(1, 1000);
+    let reference: ImageReference = "registry.example/a:1".parse().unwrap();
+    let served = blob.clone();
+    let name = format!("registry.example/a@{}", Digest::of(&blob));
+    let fake = Fake(move |what: &str| (what == name).then(|| served.clone()));
+    let (directory, descriptor) = (tempfile::tempdir().unwrap(), Descriptor::of("x", &blob));
+    let store = Store::open(directory.path().join("store")).unwrap();
+    let resolution = resolution(reference.clone(), vec![descriptor.clone()], ImageOrigin::Registry(reference));
+    fetch(&resolution, &Sources::fake(fake, QUICK), &store, &Recorder::default()).await.unwrap();
     assert_eq!(store.read(&descriptor).unwrap(), blob);
 }

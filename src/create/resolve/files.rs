@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::{Cause, Locked};
+use super::Cause;
 use crate::create::definition::package::FileOrigin;
 use crate::create::fetch::{Progress, blocking, first_seen};
+use crate::create::lock::Lock;
 use crate::create::resolution::ResolvedFile;
 use crate::create::source::{Place, Sources};
 use crate::event::{Event, Observer, Stage};
@@ -29,7 +30,7 @@ pub type FirstSeen = BTreeMap<Url, Arc<OnceCell<(Digest, u64)>>>;
 /// What resolving a file needs.
 pub struct Context<'a> {
     /// What was resolved before.
-    pub locked: Option<&'a dyn Locked>,
+    pub lock: Option<&'a Lock>,
     /// URLs of this run.
     pub seen: &'a FirstSeen,
     /// Upstreams.
@@ -66,9 +67,10 @@ pub async fn resolve(origin: &FileOrigin, platform: &Platform, context: &Context
 }
 
 async fn by_url(url: &Url, sha256: Option<&Digest>, platform: &Platform, context: &Context<'_>) -> Result<(Digest, u64), Cause> {
-    let locked = context.locked.and_then(|locked| locked.file(url, platform));
-    if let Some((digest, size)) = locked.filter(|(digest, _)| sha256.is_none_or(|wanted| wanted == digest)) {
-        return Ok((digest, size));
+    // Where the definition has another digest than the lock, the definition is newer.
+    let locked = context.lock.and_then(|lock| lock.file(url, platform));
+    if let Some(file) = locked.filter(|file| sha256.is_none_or(|wanted| *wanted == file.sha256)) {
+        return Ok((file.sha256, file.size));
     }
     if let Some(digest) = sha256 {
         if let Some(size) = context.store.size_of(digest)? {
@@ -83,20 +85,21 @@ async fn by_url(url: &Url, sha256: Option<&Digest>, platform: &Platform, context
         let _permit = context.sources.permit(&context.sources.host(&place)).await;
         let id = context.sources.transfer_id();
         let mut progress = Progress::start(context.observer, Stage::Resolve, id, url.to_string(), None, 0);
-        first_seen(context.sources, &place, context.store, &mut progress).await
+        let (digest, size) = first_seen(context.sources, &place, context.store, &mut progress).await?;
+        if sha256.is_none() {
+            let plain = if url.scheme() == "http" { ", over plain HTTP" } else { "" };
+            let message = format!(
+                "`{url}` has no sha256: what came now{plain} is locked, {digest} with {size} bytes; compare it with what its author says"
+            );
+            context.observer.event(Event::Warning { message });
+        }
+        Ok::<_, Cause>((digest, size))
     };
     let (digest, size) = match context.seen.get(url) {
         Some(cell) => *cell.get_or_try_init(fetch).await?,
         None => fetch().await?,
     };
     expect(url.as_str(), sha256, digest)?;
-    if sha256.is_none() {
-        let plain = if url.scheme() == "http" { ", over plain HTTP" } else { "" };
-        let message = format!(
-            "`{url}` has no sha256: what came now{plain} is locked, {digest} with {size} bytes; compare it with what its author says"
-        );
-        context.observer.event(Event::Warning { message });
-    }
     Ok((digest, size))
 }
 

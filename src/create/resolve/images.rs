@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use tokio::sync::OnceCell;
 
+use super::Cause;
 use super::documents::{Documents, Holder, Kind};
-use super::{Cause, Locked};
 use crate::bundle::image::{self, ImageTree};
 use crate::create::definition::package::{ImageEntry, ImageOrigin};
 use crate::create::fetch::blocking;
+use crate::create::lock::Lock;
 use crate::create::resolution::ResolvedImage;
 use crate::create::source::Sources;
 use crate::store::Store;
@@ -23,7 +24,7 @@ pub type Tops = BTreeMap<ImageReference, Arc<OnceCell<Descriptor>>>;
 /// Resolves an entry and brings its documents.
 pub async fn resolve(
     entry: &ImageEntry,
-    locked: Option<&dyn Locked>,
+    lock: Option<&Lock>,
     tops: &Tops,
     documents: &Documents<'_>,
     sources: &Sources,
@@ -31,7 +32,9 @@ pub async fn resolve(
 ) -> Result<ResolvedImage, Cause> {
     let tree = match &entry.origin {
         ImageOrigin::Registry(reference) => {
-            let ask = async || match reference.digest().copied().or_else(|| locked.and_then(|locked| locked.image(reference))) {
+            let locked = || lock.and_then(|lock| lock.image(reference)).map(|image| image.digest);
+            let pinned = reference.digest().copied().or_else(locked);
+            let ask = async || match pinned {
                 Some(digest) => documents.pinned(reference, digest).await,
                 None => documents.tagged(reference).await,
             };

@@ -18,11 +18,11 @@ use std::fmt;
 use std::path::PathBuf;
 
 use futures_util::future::join_all;
-use url::Url;
 
 pub use self::documents::DOCUMENTS_LIMIT;
 use self::documents::Documents;
 use super::definition::package::{FileOrigin, ImageOrigin, Location, Package};
+use super::lock::Lock;
 use super::resolution::{Resolution, ResolvedFile, ResolvedImage};
 use super::source::{self, Sources};
 use crate::bundle::image;
@@ -30,15 +30,6 @@ use crate::event::{Event, Observer, Stage};
 use crate::fs;
 use crate::store::{self, Store};
 use crate::types::{ComponentName, Digest, ImageReference, MediaType, Platform};
-
-/// What was resolved before and is to be used again: a lock file.
-pub trait Locked: Sync {
-    /// The digest that a reference meant: of its index, or of its manifest where it has none.
-    fn image(&self, reference: &ImageReference) -> Option<Digest>;
-
-    /// What a URL held.
-    fn file(&self, url: &Url, platform: &Platform) -> Option<(Digest, u64)>;
-}
 
 /// Everything that could not be resolved.
 #[derive(Debug)]
@@ -128,7 +119,7 @@ impl std::error::Error for Error {
 /// Resolves every entry of a package.
 pub async fn resolve(
     package: &Package,
-    locked: Option<&dyn Locked>,
+    lock: Option<&Lock>,
     sources: &Sources,
     store: &Store,
     observer: &dyn Observer,
@@ -136,7 +127,7 @@ pub async fn resolve(
     observer.event(Event::StageStarted { stage: Stage::Resolve, bytes: None });
     let documents = Documents::new(sources, store, observer);
     let (images, files) =
-        tokio::join!(resolve_images(package, locked, &documents, sources, store), resolve_files(package, locked, sources, store, observer));
+        tokio::join!(resolve_images(package, lock, &documents, sources, store), resolve_files(package, lock, sources, store, observer));
     let mut failures = Vec::new();
     let images = sort_out(package, images, &mut failures);
     let files = sort_out(package, files, &mut failures);
@@ -153,7 +144,7 @@ type Outcome<T> = Vec<Vec<(Location, Result<T, Cause>)>>;
 
 async fn resolve_images(
     package: &Package,
-    locked: Option<&dyn Locked>,
+    lock: Option<&Lock>,
     documents: &Documents<'_>,
     sources: &Sources,
     store: &Store,
@@ -167,16 +158,14 @@ async fn resolve_images(
         .collect();
     let tops = &tops;
     join_all(package.components.iter().map(|component| {
-        join_all(
-            component.images.iter().map(async |entry| (entry.at, images::resolve(entry, locked, tops, documents, sources, store).await)),
-        )
+        join_all(component.images.iter().map(async |entry| (entry.at, images::resolve(entry, lock, tops, documents, sources, store).await)))
     }))
     .await
 }
 
 async fn resolve_files(
     package: &Package,
-    locked: Option<&dyn Locked>,
+    lock: Option<&Lock>,
     sources: &Sources,
     store: &Store,
     observer: &dyn Observer,
@@ -188,7 +177,7 @@ async fn resolve_files(
             FileOrigin::Local { .. } | FileOrigin::Inline(_) => None,
         })
         .collect();
-    let context = &files::Context { locked, seen: &seen, sources, store, observer };
+    let context = &files::Context { lock, seen: &seen, sources, store, observer };
     join_all(package.components.iter().map(|component| {
         join_all(component.files.iter().map(async |entry| {
             let resolved = join_all(

@@ -132,11 +132,11 @@ impl Error {
         Self::Transport { what: what.to_owned(), host: host.to_owned(), source: source.without_url() }
     }
 
-    /// Whether another try can end otherwise: a cut, a time-out, 408, 429, 500, 502, 503, 504.
+    /// Whether another try can end otherwise: a cut, a time-out, 408, 429, 500, 502, 503, 504; not a certificate that nobody trusts.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
+            Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect() && !is_about_trust(source),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Short { .. } => true,
             _ => false,
@@ -175,4 +175,18 @@ impl Error {
         }
         text
     }
+}
+
+/// A certificate that is not trusted, or a server that speaks no TLS, stays so. The client wraps what rustls says too deep to be matched
+/// by type: its words are asked.
+fn is_about_trust(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text.contains("invalid peer certificate") || text.contains("received corrupt message") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -187,6 +187,7 @@ impl Sources {
 
     /// The same with other bounds on trying again.
     #[cfg(test)]
+    #[must_use]
     pub fn patient(self, patience: Patience) -> Self {
         let shared = Arc::into_inner(self.shared).expect("not shared yet");
         Self { shared: Arc::new(Shared { patience, ..shared }) }

@@ -118,6 +118,7 @@ impl Content {
     }
 
     /// An image with one layer of its own for each platform, under a tag.
+    #[must_use]
     pub fn image(mut self, repository: &str, tag: &str, layers: &[(Platform, Vec<u8>)]) -> Self {
         let mut manifests = Vec::new();
         for (platform, layer) in layers {
@@ -141,11 +142,13 @@ impl Content {
     }
 
     /// A blob.
+    #[must_use]
     pub fn blob(self, repository: &str, bytes: &[u8]) -> Self {
         self.file(&format!("/v2/{repository}/blobs/{}", Digest::of(bytes)), bytes)
     }
 
     /// A manifest or index.
+    #[must_use]
     pub fn manifest(self, repository: &str, bytes: &[u8], tag: Option<&str>) -> Self {
         let content = self.file(&format!("/v2/{repository}/manifests/{}", Digest::of(bytes)), bytes);
         match tag {
@@ -207,8 +210,8 @@ async fn serve(mut stream: TcpStream, content: &Content, fault: &Fault, requests
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
         if head == [0x16] {
-            // TLS, which this server does not speak: it hangs up.
-            return Ok(());
+            // TLS, which this server does not speak: it says so as plain web servers do.
+            return stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await;
         }
     }
     let text = String::from_utf8_lossy(&head).into_owned();
@@ -227,14 +230,12 @@ async fn serve(mut stream: TcpStream, content: &Content, fault: &Fault, requests
         requests.last().cloned().unwrap()
     };
     let reply = fault(&request).unwrap_or_else(|| content.reply(&request));
-    let mut answer = format!("HTTP/1.1 {} X\r\nconnection: close\r\n", reply.status);
+    let mut lines = vec![format!("HTTP/1.1 {} X", reply.status), "connection: close".to_owned()];
     if !reply.headers.iter().any(|(name, _)| name == "content-length" || name == "transfer-encoding") {
-        answer += &format!("content-length: {}\r\n", reply.body.len());
+        lines.push(format!("content-length: {}", reply.body.len()));
     }
-    for (name, value) in &reply.headers {
-        answer += &format!("{name}: {value}\r\n");
-    }
-    answer += "\r\n";
+    lines.extend(reply.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+    let answer = format!("{}\r\n\r\n", lines.join("\r\n"));
     stream.write_all(answer.as_bytes()).await?;
     if request.method != "HEAD" {
         stream.write_all(&reply.body[..reply.cut.unwrap_or(reply.body.len())]).await?;

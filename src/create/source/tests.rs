@@ -66,8 +66,10 @@ async fn gives_the_registrys_own_words_when_a_tag_is_missing() {
 async fn plain_http_is_for_hosts_that_were_named() {
     let server = Server::start(content(), |_| None).await;
     let unnamed = sources(SourceOptions::default());
-    let error = unnamed.manifest(&reference(&server, "a/b:1"), &Recorder::default()).await.unwrap_err();
-    assert!(matches!(error, Error::Transport { .. }), "{error:?}");
+    let recorder = Recorder::default();
+    let error = unnamed.manifest(&reference(&server, "a/b:1"), &recorder).await.unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }) && !error.is_transient(), "{error:?}");
+    assert_eq!(*recorder.0.lock().unwrap(), [], "asking again would change nothing");
     assert!(server.requests().is_empty());
 }
 
@@ -273,4 +275,69 @@ async fn a_document_that_is_too_large_is_not_read() {
     .await;
     let error = sources(options(&server)).manifest(&reference(&server, "a/b:1"), &Recorder::default()).await.unwrap_err();
     assert!(matches!(error, Error::TooLarge { limit: DOCUMENT_LIMIT, .. }), "{error:?}");
+}
+
+/// Everything that a run could show to somebody: errors in both forms, the sources themselves, events.
+async fn shown(sources: &Sources, server: &Server, recorder: &Recorder) -> String {
+    let wanted = Descriptor::new("x", Digest::of(b"layer"), 5);
+    let manifest = sources.manifest(&reference(server, "a/b:1"), recorder).await.unwrap_err();
+    let blob = sources.document(&reference(server, "a/b:1"), &wanted, recorder).await.unwrap_err();
+    // To HEAD, a body that is cut is no failure.
+    let file = sources.size(&server.url("/f"), recorder).await.err();
+    let errors: Vec<String> =
+        [manifest, blob].iter().chain(&file).map(|error| format!("{error} {error:?} {error:#?} {}", error.in_one_line())).collect();
+    format!("{errors:?} {sources:?} {:?}", recorder.0.lock().unwrap())
+}
+
+/// A registry that sells a token and then fails in one of several ways.
+async fn failing_server(token: String, failure: usize) -> Server {
+    Server::start(content(), move |request: &Request| {
+        let host = request.header("host").unwrap_or_default();
+        let challenge = format!("Bearer realm=\"http://{host}/token\"");
+        match request.path.as_str() {
+            path if path.starts_with("/token") => Some(Reply::ok(serde_json::json!({"token": token}).to_string())),
+            _ if request.header("authorization").is_none() => Some(Reply::status(401).header("www-authenticate", &challenge)),
+            _ => Some(match failure {
+                0 => Reply::error(403, "DENIED", "no access"),
+                1 => Reply::error(503, "UNAVAILABLE", "later"),
+                2 => Reply::ok("").header("content-length", "9").cut(0),
+                // A redirect to where nobody listens, with a signature in it.
+                3 => Reply::status(307).header("location", &format!("http://127.0.0.1:1/?signature={token}")),
+                _ => Reply::status(401).header("www-authenticate", &challenge),
+            }),
+        }
+    })
+    .await
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn no_secret_shows_in_errors_events_or_debug(
+        password in "[A-Za-z0-9+/]{12,20}",
+        token in "[A-Za-z0-9._]{12,20}",
+        identity in proptest::bool::ANY,
+        failure in 0..5usize,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let shown = runtime.block_on(async {
+            let server = failing_server(token.clone(), failure).await;
+            let entry = if identity {
+                serde_json::json!({"identitytoken": password})
+            } else {
+                serde_json::json!({"auth": base64(&format!("user:{password}"))})
+            };
+            let (directory, mut environment) = login(&server.host, &entry);
+            let netrc = directory.path().join("netrc");
+            fs::write_atomic(&netrc, format!("machine 127.0.0.1 login user password {password}\n").as_bytes(), 0o600).unwrap();
+            environment.netrc = Some(netrc);
+            let plain_http = vec![server.host.clone(), "127.0.0.1".to_owned()];
+            let sources = sources(SourceOptions { plain_http, environment, ..SourceOptions::default() });
+            shown(&sources, &server, &Recorder::default()).await
+        });
+        for secret in [&password, &token, &base64(&format!("user:{password}"))] {
+            proptest::prop_assert!(!shown.contains(secret.as_str()), "{secret} in {shown}");
+        }
+    }
 }
