@@ -24,7 +24,9 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Registry(command::registry::Args),
+}
 
 /// How a command ended, when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: Command, _ui: &Ui) -> anyhow::Result<Exit> {
-    match command {}
+fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Registry(args) => command::registry::run(args, ui),
+    }
 }

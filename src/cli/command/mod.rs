@@ -1,1 +1,2 @@
 //! One file per command: `Args` (clap), `run` (request, call, render).
+pub mod registry;

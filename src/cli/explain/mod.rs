@@ -1,5 +1,7 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod registry;
+
 use std::process::ExitCode;
 
 use super::Ui;
@@ -25,7 +27,10 @@ pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
 }
 
 /// Finds the typed error inside and asks its stage what it means.
-pub fn explain(_error: &anyhow::Error) -> Explanation {
+pub fn explain(error: &anyhow::Error) -> Explanation {
+    if let Some(error) = error.downcast_ref::<registry::Error>() {
+        return registry::explain(error);
+    }
     Explanation { exit: 1, ..Explanation::default() }
 }
 
