@@ -92,7 +92,7 @@ async fn serves_manifests_with_their_type_and_digest() {
     let router = serving(&node);
     for (uri, expected) in [
         (format!("/v2/{REPOSITORY}/manifests/1.0"), &node.index),
-        (format!("/v2/acme/app/manifests/1.0?ns=ghcr.io"), &node.index),
+        ("/v2/acme/app/manifests/1.0?ns=ghcr.io".to_owned(), &node.index),
         (format!("/v2/{REPOSITORY}/manifests/2.0"), &node.child),
         (format!("/v2/{REPOSITORY}/manifests/{}", node.child.digest), &node.child),
         (format!("/v2/{REPOSITORY}/blobs/{}", node.child.digest), &node.child),
