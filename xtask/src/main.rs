@@ -1,3 +1,51 @@
-//! Tasks of this repository.
+//! Tasks of this repository, one file each. `cargo xtask TASK`, from anywhere inside it.
+//!
+//! ```text
+//! tidy    the structure: what may know what, and how long things may get
+//! lab     the real programs that tests need, and images made of them
+//! test    lab, then everything that decides whether a change lands
+//! demo    the whole way across the gap, on loopback and in a temporary directory
+//! dist    the static binaries
+//! bench   ours, the peers' and the machine's limits, in one table
+//! ```
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "tasks talk to the person who started them")]
 
-fn main() {}
+mod child;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of this repository", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Checks the structure: directions, absences, lengths
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().task {
+        Task::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map_or(own.clone(), Into::into)
+}
