@@ -11,6 +11,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tasks talk to the person who started them")]
 
 mod child;
+mod http;
+mod image;
+mod lab;
+mod test;
 mod tidy;
 
 use std::path::PathBuf;
@@ -29,11 +33,27 @@ struct Cli {
 enum Task {
     /// Checks the structure: directions, absences, lengths
     Tidy,
+    /// Installs the real programs that tests need
+    Lab {
+        #[command(subcommand)]
+        part: Option<LabPart>,
+    },
+    /// Runs everything that decides whether a change lands
+    Test,
+}
+
+#[derive(Subcommand)]
+enum LabPart {
+    /// Only the images of real programs
+    Images,
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
         Task::Tidy => tidy::run(),
+        Task::Lab { part: None } => lab::run(),
+        Task::Lab { part: Some(LabPart::Images) } => lab::run_images(),
+        Task::Test => test::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
