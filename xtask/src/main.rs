@@ -11,11 +11,15 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tasks talk to the person who started them")]
 
 mod child;
+mod demo;
+mod dist;
+mod file;
 mod http;
 mod image;
 mod lab;
 mod test;
 mod tidy;
+mod upstream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +42,14 @@ enum Task {
         #[command(subcommand)]
         part: Option<LabPart>,
     },
+    /// Shows the whole way across the gap, on this machine alone
+    Demo {
+        /// Leave the directory that it worked in
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Makes the static binaries in target/dist
+    Dist,
     /// Runs everything that decides whether a change lands
     Test,
 }
@@ -53,6 +65,8 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Lab { part: None } => lab::run(),
         Task::Lab { part: Some(LabPart::Images) } => lab::run_images(),
+        Task::Demo { keep } => demo::run(keep),
+        Task::Dist => dist::run(),
         Task::Test => test::run(),
     };
     match result {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::Outcome;
 use crate::child::{self, Background};
+use crate::file::{read, write};
 use crate::http::{self, Registry};
 use crate::image::{Entry, Variant, image, layer};
 
@@ -104,15 +105,4 @@ fn busybox_arm64(place: &Path) -> Result<Vec<u8>> {
     child::output(child::command("dpkg-deb").arg("-x").arg(&package).arg(&tree))?;
     let inside = ["bin/busybox", "usr/bin/busybox"].map(|path| tree.join(path));
     read(inside.iter().find(|path| path.is_file()).context("the package has no busybox")?)
-}
-
-/// A whole file, with its name in the error.
-#[expect(clippy::disallowed_methods, reason = "xtask does not link the library")]
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-#[expect(clippy::disallowed_methods, reason = "xtask does not link the library")]
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -15,9 +15,9 @@ mod text;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::child;
+use crate::{child, file};
 use source::Source;
 
 /// One thing that is where it must not be.
@@ -83,10 +83,7 @@ fn read(root: &Path) -> Result<Vec<File>> {
     for path in list.split('\0').filter(|path| !path.is_empty()) {
         let whole = root.join(path);
         if whole.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-            let mut bytes = Vec::new();
-            let mut file = std::fs::File::open(&whole).with_context(|| path.to_owned())?;
-            std::io::Read::read_to_end(&mut file, &mut bytes).with_context(|| path.to_owned())?;
-            files.push(File { path: path.to_owned(), bytes });
+            files.push(File { path: path.to_owned(), bytes: file::read(&whole)? });
         }
     }
     Ok(files)
