@@ -74,8 +74,8 @@ fn make(build: &Build, file: &Path) -> Result<()> {
     cargo.env(format!("CC_{underscored}"), build.compiler.0).env(format!("CFLAGS_{underscored}"), build.cflags);
     cargo.env(format!("CARGO_TARGET_{}_LINKER", underscored.to_uppercase()), "rust-lld");
     child::step(&mut cargo)?;
-    let built = crate::root().join("target").join(build.triple).join("dist/coracle");
-    std::fs::copy(&built, file).with_context(|| format!("cannot copy {} to {}", built.display(), file.display()))?;
+    let made = crate::root().join("target").join(build.triple).join("dist/coracle");
+    std::fs::copy(&made, file).with_context(|| format!("cannot copy {} to {}", made.display(), file.display()))?;
     let size = file.metadata()?.len();
     let what = match version(build, file)? {
         Some(version) => version,

@@ -10,6 +10,7 @@
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "tasks talk to the person who started them")]
 
+mod bench;
 mod child;
 mod demo;
 mod dist;
@@ -48,6 +49,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Measures ours, the peers found here and the machine's limits, in one run
+    Bench(bench::Args),
     /// Makes the static binaries in target/dist
     Dist,
     /// Runs everything that decides whether a change lands
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Lab { part: None } => lab::run(),
         Task::Lab { part: Some(LabPart::Images) } => lab::run_images(),
         Task::Demo { keep } => demo::run(keep),
+        Task::Bench(args) => bench::run(&args),
         Task::Dist => dist::run(),
         Task::Test => test::run(),
     };

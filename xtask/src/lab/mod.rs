@@ -16,6 +16,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::child;
+pub use images::start_registry;
 use parts::{APT, GO, GoProgram};
 
 /// Where the lab is.
