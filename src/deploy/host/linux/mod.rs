@@ -1,0 +1,3 @@
+//! The real node.
+
+pub mod containerd;
