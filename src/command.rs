@@ -3,8 +3,11 @@
 
 use std::fmt;
 use std::io::{self, Read, Write as _};
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::fs;
 
 /// Output is kept up to this many bytes per stream; the rest is read and dropped.
 const OUTPUT_LIMIT: u64 = 4 << 20;
@@ -167,6 +170,32 @@ impl Command {
         } else {
             Err(Error::Failed { command: self.to_string(), status: output.status, stderr: output.stderr })
         }
+    }
+
+    /// Starts it as a process that stays when this program ends, and gives its number. What it writes is appended to `log`.
+    ///
+    /// It gets a process group of its own, so that an interrupt from the terminal does not reach it. Whoever calls this looks by
+    /// himself whether it came up.
+    ///
+    /// # Errors
+    /// It cannot be started, or the log cannot be opened.
+    pub fn spawn_detached(&self, log: &Path) -> Result<u32, Error> {
+        use std::os::unix::process::CommandExt as _;
+        let failed = |source| Error::Run { command: self.to_string(), source };
+        let open = || fs::open_append(log, 0o600).map_err(io::Error::other).map_err(failed);
+        #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+        let child = std::process::Command::new(&self.program)
+            .args(&self.args)
+            .env("LC_ALL", "C.UTF-8")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(open()?)
+            .stderr(open()?)
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        Ok(child.id())
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Error> {

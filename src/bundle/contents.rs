@@ -159,3 +159,13 @@ pub enum ArchiveFormat {
     /// `.tar.zst`
     TarZstd,
 }
+
+impl ArchiveFormat {
+    /// How a file of this name is packed; `None` where the name does not say.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        [(".tar.gz", Self::TarGzip), (".tgz", Self::TarGzip), (".tar.zst", Self::TarZstd), (".tzst", Self::TarZstd), (".tar", Self::Tar)]
+            .into_iter()
+            .find_map(|(suffix, format)| name.ends_with(suffix).then_some(format))
+    }
+}

@@ -3,10 +3,14 @@
 //! A file written by [`write_atomic`] is there whole or not at all, also after a power loss: the bytes are flushed before the name
 //! is, and the name is flushed with its directory.
 
+mod atomic;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+pub use atomic::AtomicFile;
 
 /// A file operation that failed: what, on which path, and why.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,23 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     temporary.as_file().sync_all().map_err(at("flush", path))?;
     temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
     sync_directory(directory)
+}
+
+/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary
+/// file. When `write` fails, what was there before is still there.
+pub fn write_atomic_with<E: From<Error>>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let directory = parent(path);
+    let mut temporary =
+        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
+    write(temporary.as_file_mut())?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+    temporary.as_file().sync_all().map_err(at("flush", path))?;
+    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
+    Ok(sync_directory(directory)?)
 }
 
 /// Flushes a directory, so that the names in it survive a power loss.
@@ -227,6 +248,47 @@ pub fn device(path: &Path) -> Result<u64> {
 /// A temporary directory inside `parent`, removed with all that is in it when the value is dropped.
 pub fn temporary_directory_in(parent: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(".coracle-").tempdir_in(parent).map_err(at("create a temporary directory in", parent))
+}
+
+/// A file without a name inside `directory`: its space is given back when it is closed, whatever ends the program.
+pub fn anonymous_file_in(directory: &Path) -> Result<File> {
+    tempfile::tempfile_in(directory).map_err(at("create a temporary file in", directory))
+}
+
+/// Replaces a file whole or not at all with what `fill` writes: the temporary file stands beside it under a name that depends on
+/// `path` alone, so that what a kill left of it is taken up by the next run instead of lying there for ever. Flush, owner, mode,
+/// rename, flush of the directory. Callers hold a lock that keeps a second writer of `path` away.
+pub fn replace_with(path: &Path, mode: u32, owner: Option<(u32, u32)>, fill: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+    let temporary = temporary_beside(path);
+    remove_file(&temporary)?;
+    let mut file = create_new(&temporary, 0o600)?;
+    let written = fill(&mut file).map_err(at("write", path)).and_then(|()| {
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::fchown(&file, Some(uid), Some(gid)).map_err(at("set the owner of", path))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+        file.sync_all().map_err(at("flush", path))
+    });
+    if let Err(error) = written {
+        remove_file(&temporary)?;
+        return Err(error);
+    }
+    rename(&temporary, path)?;
+    sync_directory(parent(path))
+}
+
+/// The name under which [`replace_with`] writes before it renames.
+#[must_use]
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt as _;
+    let name = crate::types::Digest::of(path.file_name().unwrap_or_default().as_bytes()).hex();
+    parent(path).join(format!(".coracle-{}", &name[..16]))
+}
+
+/// Creates one directory with exactly `mode`; it must not exist, and the one above must.
+pub fn create_dir(path: &Path, mode: u32) -> Result<()> {
+    fs::create_dir(path).map_err(at("create the directory", path))?;
+    set_mode(path, mode)
 }
 
 #[cfg(test)]

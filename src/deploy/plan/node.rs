@@ -1,0 +1,276 @@
+//! Blobs, the program, the node registry and images.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::super::facts::{Containerd, NodeFacts};
+use super::super::host::{EntryKind, Permissions, ServiceAction};
+use super::super::layout;
+use super::super::options::Options;
+use super::super::receipt;
+use super::select::Selected;
+use super::{Action, Carried, Content, Place, STAGE, Seed, Space, Step, Text, Work, is_node, writes};
+use crate::bundle::image::ImageTree;
+use crate::types::{Descriptor, Digest, ImageReference};
+
+/// The units of the node registry. systemd holds the port, so that nobody else can take it while the registry is not running.
+pub const REGISTRY_UNITS: [(&str, &str); 2] = [
+    (
+        layout::SOCKET_UNIT,
+        "# Written by coracle deploy.\n[Unit]\nDescription=Port of the Coracle node registry\n\n[Socket]\nListenStream=127.0.0.1:5000\n\n[Install]\nWantedBy=sockets.target\n",
+    ),
+    (
+        layout::SERVICE_UNIT,
+        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nDocumentation=man:coracle-registry-serve(1)\n\n[Service]\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle/store --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n",
+    ),
+];
+
+/// What the node should have.
+pub struct Wanted<'b> {
+    /// In the store.
+    pub blobs: BTreeMap<Digest, Descriptor>,
+    /// Named by the node registry.
+    pub images: BTreeMap<ImageReference, receipt::Image>,
+    /// `coracle` for this node, where the bundle carries it.
+    pub program: Option<&'b Descriptor>,
+}
+
+/// All blobs of an image: every carried platform, attestations too.
+pub fn image_blobs(image: &ImageTree) -> impl Iterator<Item = &Descriptor> {
+    let platforms = image.platforms.iter().flat_map(|platform| {
+        let attestations = platform.attestations.iter().flat_map(|attestation| [&attestation.manifest, &attestation.config]);
+        [&platform.manifest, &platform.config].into_iter().chain(attestations).chain(platform.content())
+    });
+    std::iter::once(&image.top).chain(platforms)
+}
+
+pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, selected: &Selected<'_>) -> Wanted<'b> {
+    let mut wanted = Wanted { blobs: BTreeMap::new(), images: BTreeMap::new(), program: None };
+    for component in &selected.components {
+        for image in &component.images {
+            let Some(tree) = carried.images.iter().find(|tree| tree.reference == image.reference) else { continue };
+            wanted.blobs.extend(image_blobs(tree).map(|descriptor| (descriptor.digest, descriptor.clone())));
+            let entry = wanted.images.entry(image.reference.clone()).or_insert_with(|| receipt::Image {
+                component: component.name.clone(),
+                digest: tree.top.digest,
+                seeded: is_seeded(facts, tree),
+                pin: false,
+            });
+            entry.pin |= image.pin;
+        }
+    }
+    let tools = carried.tools.get(&facts.identity.platform);
+    wanted.program = tools.and_then(|tools| tools.iter().find(|(name, _)| name == "coracle")).map(|(_, descriptor)| descriptor);
+    wanted.blobs.extend(wanted.program.iter().map(|program| (program.digest, (*program).clone())));
+    wanted
+}
+
+/// Whether containerd has it after this plan. One that does not answer keeps what the receipt says of it.
+fn is_seeded(facts: &NodeFacts, tree: &ImageTree) -> bool {
+    match &facts.containerd {
+        Containerd::Here { .. } => tree.platforms.iter().any(|image| image.platform == facts.identity.platform),
+        Containerd::Absent => false,
+        Containerd::Away { .. } => {
+            facts.receipt.as_ref().and_then(|receipt| receipt.images.get(&tree.reference)).is_some_and(|image| image.seeded)
+        }
+    }
+}
+
+pub fn stage(blobs: &BTreeMap<Digest, Descriptor>, facts: &NodeFacts) -> Option<Step> {
+    let missing: Vec<Descriptor> = blobs.values().filter(|blob| !facts.blobs.contains(&blob.digest)).cloned().collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let damaged: Vec<Digest> = missing.iter().map(|blob| blob.digest).filter(|digest| facts.damaged.contains(digest)).collect();
+    let mut reason = format!("{} of {} blobs are not in the store", missing.len(), blobs.len());
+    if !damaged.is_empty() {
+        reason = format!("{reason}, {} of them damaged by a power loss", damaged.len());
+    }
+    let bytes = missing.iter().map(|blob| blob.size).sum();
+    let work = Work::Stage { missing, damaged };
+    Some(Step { id: STAGE.to_owned(), component: None, action: Action::Create, reason, bytes, work })
+}
+
+pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<Step> {
+    let mut steps: Vec<Step> = program(facts, wanted).into_iter().collect();
+    steps.extend(registry(facts, options, wanted, !steps.is_empty()));
+    steps.extend(seed(carried, facts, wanted));
+    steps
+}
+
+/// One step for all images, because layers that they share are sent once and images are unpacked side by side.
+fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
+    let Containerd::Here { version, snapshotter, snapshot_root, present } = &facts.containerd else { return None };
+    let platform = &facts.identity.platform;
+    let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
+    let images: Vec<&ImageTree> =
+        carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
+    let missing: Vec<&ImageTree> = images.iter().copied().filter(|tree| !present.contains(&tree.reference)).collect();
+    let first = missing.first()?;
+    let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
+    let layers =
+        missing.iter().flat_map(|tree| &tree.platforms).filter(|image| image.platform == *platform).flat_map(|image| &image.layers);
+    let layers: BTreeMap<Digest, u64> = layers.map(|layer| (layer.digest, layer.size)).collect();
+    // Compressed once in the content store, and about three times that unpacked.
+    let bytes = layers.values().sum::<u64>().saturating_mul(4);
+    let seed = Seed {
+        images: missing.iter().map(|tree| ((*tree).clone(), wanted.images.get(&tree.reference).is_some_and(|image| image.pin))).collect(),
+        snapshotter: snapshotter.clone(),
+        snapshot_root: snapshot_root.clone().unwrap_or_else(|| PathBuf::from("/var/lib/containerd")),
+    };
+    Some(Step {
+        id: "images".to_owned(),
+        component: None,
+        action: Action::Create,
+        reason: format!("{} of {} are not in containerd {version}: {}{more}", missing.len(), images.len(), first.reference),
+        bytes,
+        work: Work::Seed(Box::new(seed)),
+    })
+}
+
+fn program(facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
+    let program = wanted.program?;
+    let path = PathBuf::from(layout::PROGRAM);
+    let found = facts.paths.get(&path);
+    if found.is_some_and(|found| found.digest == Some(program.digest) && found.entry.mode == 0o755) {
+        return None;
+    }
+    let (action, reason) = match found {
+        None => (Action::Create, "it is not installed"),
+        Some(_) => (Action::Change, "the bundle carries another build"),
+    };
+    let permissions = Permissions { mode: 0o755, uid: facts.identity.uid, gid: facts.identity.gid };
+    let place = Place { path, permissions, content: Content::Blob(program.clone()), digest: program.digest, keep: None };
+    Some(Step {
+        id: "program".to_owned(),
+        component: None,
+        action,
+        reason: reason.to_owned(),
+        bytes: program.size,
+        work: Work::Place(Box::new(place)),
+    })
+}
+
+fn registry(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, new_program: bool) -> Vec<Step> {
+    if !is_node(facts) || wanted.images.is_empty() {
+        return Vec::new();
+    }
+    let Some(program) = registry_program(facts, options, wanted) else { return Vec::new() };
+    let mut steps = Vec::new();
+    if facts.identity.systemd {
+        for (name, text) in REGISTRY_UNITS {
+            let path = Path::new(layout::UNITS).join(name);
+            let text = text.replace(layout::PROGRAM, &program.display().to_string());
+            let digest = Digest::of(text.as_bytes());
+            let found = facts.paths.get(&path);
+            if found.is_some_and(|found| found.digest == Some(digest)) {
+                continue;
+            }
+            let keep = found.filter(|found| found.entry.kind == EntryKind::File).and_then(|found| found.digest);
+            let permissions = Permissions { mode: 0o644, uid: facts.identity.uid, gid: facts.identity.gid };
+            let (action, reason) = match found {
+                None => (Action::Create, "the node registry has no unit yet"),
+                Some(_) => (Action::Change, "the unit is another one"),
+            };
+            steps.push(Step {
+                id: format!("unit:{name}"),
+                component: None,
+                action,
+                reason: reason.to_owned(),
+                bytes: text.len() as u64,
+                work: Work::Place(Box::new(Place { path, permissions, content: Content::Text(Text(text)), digest, keep })),
+            });
+        }
+    }
+    if !steps.is_empty() || new_program || !facts.registry_answers {
+        let action = if facts.identity.systemd {
+            ServiceAction::Systemd
+        } else {
+            ServiceAction::Child { program, store: PathBuf::from(layout::STORE) }
+        };
+        let reason = if facts.registry_answers {
+            "its program or unit changes"
+        } else if facts.identity.systemd {
+            "it does not answer on 127.0.0.1:5000"
+        } else {
+            "it does not answer on 127.0.0.1:5000 (no systemd here: a process that stays until the node is restarted)"
+        };
+        steps.push(Step {
+            id: "registry".to_owned(),
+            component: None,
+            action: Action::Start,
+            reason: reason.to_owned(),
+            bytes: 0,
+            work: Work::Service(action),
+        });
+    }
+    steps
+}
+
+/// The installed program, the one that this plan installs, or the one that is running.
+fn registry_program(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Option<PathBuf> {
+    let installed = PathBuf::from(layout::PROGRAM);
+    let is_there = wanted.program.is_some() || facts.paths.contains_key(&installed);
+    if is_there { Some(installed) } else { options.running_program.clone() }
+}
+
+pub fn notes(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let target = &carried.contents.target.os;
+    if !target.is_empty() && !target.iter().any(|target| facts.os.is(target)) {
+        let name = if facts.os.pretty_name.is_empty() { "an unknown system" } else { &facts.os.pretty_name };
+        let made_for: Vec<String> =
+            target.iter().map(|os| format!("{} {}", os.ids.join("|"), os.version.as_deref().unwrap_or(""))).collect();
+        notes.push(format!("this node runs {name}; the package is made for {}", made_for.join(", ").trim_end()));
+    }
+    if is_node(facts) && !wanted.images.is_empty() && wanted.program.is_none() && !facts.paths.contains_key(Path::new(layout::PROGRAM)) {
+        notes.push(match &options.running_program {
+            Some(program) => format!(
+                "the bundle carries no coracle for {}: the node registry runs `{}`, keep it there",
+                facts.identity.platform,
+                program.display()
+            ),
+            None => format!("the bundle carries no coracle for {}: the node registry is not started", facts.identity.platform),
+        });
+    }
+    if is_node(facts) && !wanted.images.is_empty() {
+        match &facts.containerd {
+            Containerd::Absent => notes.push("there is no containerd here: images are in the node registry alone".to_owned()),
+            Containerd::Away { why } => notes.push(format!("{why}: images are not seeded; start containerd and deploy again")),
+            Containerd::Here { .. } => {}
+        }
+    }
+    notes
+}
+
+/// What each file system must take. A file that is replaced needs its whole size beside the old one until the rename.
+pub fn space(steps: &[Step], facts: &NodeFacts) -> Vec<Space> {
+    let state = Path::new(layout::STATE);
+    let mut spaces: BTreeMap<u64, Space> = BTreeMap::new();
+    let mut add = |path: &Path, bytes: u64| {
+        if let Some(file_system) = facts.file_systems.get(path).or_else(|| facts.file_systems.get(state)) {
+            let space =
+                spaces.entry(file_system.id).or_insert_with(|| Space { file_system: path.to_owned(), needs: 0, free: file_system.free });
+            space.needs += bytes;
+        }
+    };
+    for step in steps {
+        for (path, bytes) in writes(step) {
+            add(path, bytes);
+        }
+        // What a file held before is copied to where it is kept.
+        let kept = match &step.work {
+            Work::Place(place) if place.keep.is_some() => Some(&place.path),
+            Work::Remove { path, keep: Some(_) } => Some(path),
+            Work::Place(_)
+            | Work::Remove { .. }
+            | Work::Stage { .. }
+            | Work::Extract(_)
+            | Work::Seed(_)
+            | Work::Service(_)
+            | Work::Receipt => None,
+        };
+        add(state, kept.and_then(|path| facts.paths.get(path)).map_or(0, |found| found.entry.size));
+    }
+    spaces.into_values().collect()
+}

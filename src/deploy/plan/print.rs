@@ -1,0 +1,92 @@
+//! The plan as a person reads it.
+
+use std::fmt;
+
+use super::{Action, DeployPlan, Space, Step, Work};
+
+/// Bytes as a person reads them: `0 B`, `4.0 KiB`, `1.3 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
+    while whole >= 1024 && unit + 1 < UNITS.len() {
+        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
+    }
+    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+}
+
+impl Action {
+    /// One word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Remove => "remove",
+            Self::Start => "start",
+        }
+    }
+}
+
+impl Step {
+    /// What it is about: `blobs`, `file`, `archive`, `service`, `receipt`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.work {
+            Work::Stage { .. } => "blobs",
+            Work::Place(_) | Work::Remove { .. } => "file",
+            Work::Extract(_) => "archive",
+            Work::Seed(_) => "images",
+            Work::Service(_) => "service",
+            Work::Receipt => "receipt",
+        }
+    }
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} needs {}, free {}", self.file_system.display(), size(self.needs), size(self.free))
+    }
+}
+
+impl fmt::Display for DeployPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} on {} ({})", self.package, self.version, self.hostname, self.platform)?;
+        if let Some(from) = self.from.as_ref().filter(|from| **from != self.version) {
+            write!(f, ", which has {from}")?;
+        }
+        for note in &self.notes {
+            write!(f, "\n  note  {}", note.replace('\n', "\n        "))?;
+        }
+        if self.steps.is_empty() {
+            return write!(f, "\n  nothing to do");
+        }
+        let width = |column: fn(&Step) -> String| self.steps.iter().map(|step| column(step).chars().count()).max().unwrap_or(0);
+        let component = |step: &Step| step.component.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+        let bytes = |step: &Step| if step.bytes == 0 { "-".to_owned() } else { size(step.bytes) };
+        let (ids, components, sizes) = (width(|step| step.id.clone()), width(component), width(bytes));
+        for step in &self.steps {
+            let (word, component, bytes) = (step.action.word(), component(step), bytes(step));
+            write!(f, "\n  {word:<6}  {:<ids$}  {component:<components$}  {bytes:>sizes$}  {}", step.id, step.reason)?;
+        }
+        for space in &self.space {
+            write!(f, "\n  space   {space}")?;
+        }
+        write!(f, "\n  {} {}", self.steps.len(), if self.steps.len() == 1 { "change" } else { "changes" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short_and_never_rounded_up() {
+        for (bytes, text) in [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1 << 20, "1.0 MiB"), ((1 << 30) - 1, "1023.9 MiB")] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
