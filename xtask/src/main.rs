@@ -1,6 +1,7 @@
 //! Tasks of this repository, one file each. `cargo xtask TASK`, from anywhere inside it.
 //!
 //! ```text
+//! codegen what is generated and checked in
 //! tidy    the structure: what may know what, and how long things may get
 //! lab     the real programs that tests need, and images made of them
 //! test    lab, then everything that decides whether a change lands
@@ -38,6 +39,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Writes what is generated and checked in
+    Codegen {
+        /// Only say whether it is what it should be
+        #[arg(long)]
+        check: bool,
+    },
     /// Checks the structure: directions, absences, lengths
     Tidy,
     /// Installs the real programs that tests need
@@ -73,6 +80,7 @@ enum LabPart {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
+        Task::Codegen { check } => codegen::run(check),
         Task::Tidy => tidy::run(),
         Task::Lab { part: None } => lab::run(),
         Task::Lab { part: Some(LabPart::Images) } => lab::run_images(),

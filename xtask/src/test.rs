@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{child, lab, tidy};
+use crate::{child, codegen, lab, tidy};
 
 /// Runs it all, and stops at the first thing that fails.
 pub fn run() -> Result<()> {
@@ -13,6 +13,8 @@ pub fn run() -> Result<()> {
     child::step(child::command("cargo").args(["fmt", "--all", "--check"]))?;
     println!("$ cargo xtask tidy");
     tidy::run()?;
+    println!("$ cargo xtask codegen --check");
+    codegen::run(true)?;
     println!("$ cargo xtask lab");
     lab::run()?;
     let root = rustix::process::geteuid().is_root();
