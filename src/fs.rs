@@ -99,23 +99,6 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     sync_directory(directory)
 }
 
-/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary
-/// file. When `write` fails, what was there before is still there.
-pub fn write_atomic_with<E: From<Error>>(
-    path: &Path,
-    mode: u32,
-    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
-) -> std::result::Result<(), E> {
-    let directory = parent(path);
-    let mut temporary =
-        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
-    write(temporary.as_file_mut())?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
-    temporary.as_file().sync_all().map_err(at("flush", path))?;
-    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
-    Ok(sync_directory(directory)?)
-}
-
 /// Flushes a directory, so that the names in it survive a power loss.
 pub fn sync_directory(path: &Path) -> Result<()> {
     open(path)?.sync_all().map_err(at("flush", path))
@@ -184,6 +167,23 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::new("remove the directory", path, error)),
         _ => Ok(()),
     }
+}
+
+/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary
+/// file. When `write` fails, what was there before is still there.
+pub fn write_atomic_with<E: From<Error>>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let directory = parent(path);
+    let mut temporary =
+        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
+    write(temporary.as_file_mut())?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
+    temporary.as_file().sync_all().map_err(at("flush", path))?;
+    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
+    Ok(sync_directory(directory)?)
 }
 
 /// The metadata of what `path` names, without following a last symbolic link; `None` where there is nothing.
