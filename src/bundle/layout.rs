@@ -99,7 +99,13 @@ impl Member {
 
 /// Every member for a root, its signatures and what hangs on the root. `signatures` are sorted by key id.
 #[must_use]
-pub fn members(root: &[u8], index: &ImageIndex, signatures: &[SignatureMember], documents: &[Descriptor], content: &[Descriptor]) -> Vec<Member> {
+pub fn members(
+    root: &[u8],
+    index: &ImageIndex,
+    signatures: &[SignatureMember],
+    documents: &[Descriptor],
+    content: &[Descriptor],
+) -> Vec<Member> {
     let root_descriptor = root_descriptor(root);
     let mut members = vec![
         Member::named("oci-layout", OCI_LAYOUT.len() as u64),
