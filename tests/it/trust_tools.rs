@@ -14,7 +14,7 @@ const CONTENT: &[u8] = b"the root of a bundle\n";
 const LIMIT: u64 = 1 << 20;
 
 /// The path of a program: from the lab, else from PATH.
-fn program(name: &str) -> Option<String> {
+pub fn program(name: &str) -> Option<String> {
     let lab = std::env::var_os("CORACLE_LAB")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/coracle-lab")));
