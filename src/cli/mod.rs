@@ -32,6 +32,7 @@ enum Command {
     Deploy(Box<command::deploy::Args>),
     Status(command::status::Args),
     Receipt(command::receipt::Args),
+    Registry(command::registry::Args),
 }
 
 /// How a command ended, when it did not fail.
@@ -73,5 +74,6 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Deploy(args) => command::deploy::run(*args, ui),
         Command::Status(args) => command::status::run(args, ui),
         Command::Receipt(args) => command::receipt::run(args, ui),
+        Command::Registry(args) => command::registry::run(args, ui),
     }
 }

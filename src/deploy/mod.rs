@@ -21,6 +21,7 @@ pub mod facts;
 pub mod host;
 pub mod journal;
 pub mod layout;
+pub mod mirror;
 pub mod options;
 pub mod plan;
 pub mod receipt;

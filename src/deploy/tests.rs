@@ -264,6 +264,31 @@ fn components_are_selected_remembered_and_shown() {
 }
 
 #[test]
+fn runtimes_that_are_here_are_told_to_pull_from_the_node_registry() {
+    let (host, package) = (FakeHost::new(), Package::sample("1.0.0"));
+    let permissions = super::host::Permissions { mode: 0o755, uid: 0, gid: 0 };
+    for directory in ["/etc/containerd", "/etc/containers"] {
+        host.make_directory(Path::new(directory), permissions).unwrap();
+    }
+    let plan = package.plan(&host, &with_token()).unwrap();
+    let mirrors: Vec<String> = ids(&plan).into_iter().filter(|id| id.contains("mirror:")).collect();
+    assert_eq!(
+        mirrors,
+        [
+            "create mirror:/etc/containerd/certs.d/ghcr.io/hosts.toml: containerd pulls ghcr.io from the node registry",
+            "create mirror:/etc/containerd/config.toml: config_path = \"/etc/containerd/certs.d\"; containerd must be restarted",
+            "create mirror:/etc/containers/registries.conf.d/50-coracle.conf: podman and CRI-O pull from the node registry",
+        ]
+    );
+    assert_eq!(plan.notes, ["containerd reads its changed configuration at its next start: systemctl restart containerd"]);
+    package.deploy(&host, &with_token()).unwrap();
+    assert!(package.plan(&host, &Options::default()).unwrap().is_empty());
+    let names =
+        crate::registry::names::decode(host.text("/var/lib/coracle/registry/names/demo.json").unwrap().as_bytes(), Path::new("n")).unwrap();
+    assert_eq!(names.repositories.keys().collect::<Vec<_>>(), ["ghcr.io/acme/app"]);
+}
+
+#[test]
 fn roles_are_asked_for_and_remembered() {
     let (host, mut package) = (FakeHost::new(), Package::new("1.0.0"));
     package.component("control").only.roles = vec!["control-plane".into()];

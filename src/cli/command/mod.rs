@@ -5,4 +5,5 @@ pub mod deploy;
 mod deploy_plan;
 pub mod keygen;
 pub mod receipt;
+pub mod registry;
 pub mod status;

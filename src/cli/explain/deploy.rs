@@ -148,6 +148,7 @@ pub fn explain_facts(error: &facts::Error) -> Explanation {
         facts::Error::Host(error) => explain_host(error),
         facts::Error::Receipt(error) => explain_receipt(error),
         facts::Error::Journal(error) => explain_journal(error),
+        facts::Error::Names(_) => explanation(FAILED, None, "use the newer coracle that wrote it, or move the file away and deploy again"),
         facts::Error::Store(_) => explanation(FAILED, None, "look at /var/lib/coracle/store and its file system"),
     }
 }

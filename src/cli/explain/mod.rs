@@ -2,6 +2,7 @@
 
 pub mod containerd;
 pub mod deploy;
+pub mod registry;
 pub mod trust;
 
 use std::process::ExitCode;
@@ -53,6 +54,9 @@ pub fn explain(error: &anyhow::Error) -> Explanation {
     }
     if let Some(error) = error.downcast_ref() {
         return deploy::explain_nobody(error);
+    }
+    if let Some(error) = error.downcast_ref::<registry::Error>() {
+        return registry::explain(error);
     }
     Explanation { exit: 1, ..Explanation::default() }
 }

@@ -1,0 +1,91 @@
+//! `coracle registry serve`: the node registry by itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::explain::registry::Error;
+use crate::cli::{Exit, Ui};
+use crate::registry::{Content, NodeContent, activation, serve};
+
+/// The OCI registry of an isolated node
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Serve what this node holds, read only, until it is ended
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ServeArgs {
+    /// The directory that deploy keeps, with `store` and `registry` in it
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/coracle", env = "CORACLE_STORE")]
+    store: PathBuf,
+    /// Where to listen; a socket that systemd hands over comes before this
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", env = "CORACLE_LISTEN")]
+    listen: SocketAddr,
+    /// One line for each request on stderr
+    #[arg(long, env = "CORACLE_LOG_REQUESTS")]
+    log_requests: bool,
+}
+
+/// Runs it.
+pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let Action::Serve(args) = args.action;
+    log(args.log_requests);
+    let environment = |name: &str| std::env::var(name).ok();
+    let listener = listener(args.listen, &environment)?;
+    let address = listener.local_addr()?;
+    let content: Arc<dyn Content> = Arc::new(NodeContent::open(&args.store).map_err(Error::Content)?);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        };
+        announce(&args.store, address, &*content, ui)?;
+        activation::notify_ready(&environment).context("cannot tell systemd that the registry is ready")?;
+        serve(content, listener, shutdown).await.map_err(Error::Serve)?;
+        Ok(Exit::Done)
+    })
+}
+
+/// The socket that systemd holds, or one of our own.
+fn listener(listen: SocketAddr, environment: activation::Environment<'_>) -> anyhow::Result<std::net::TcpListener> {
+    let given = activation::listener(environment).context("cannot take the socket that systemd handed over")?;
+    let address = given.as_ref().map_or(Ok(listen), std::net::TcpListener::local_addr)?;
+    if !address.ip().is_loopback() {
+        return Err(Error::NotLoopback { address }.into());
+    }
+    if let Some(listener) = given {
+        return Ok(listener);
+    }
+    let listener = std::net::TcpListener::bind(listen).map_err(|source| Error::Listen { address: listen, source })?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What is served, and how to pull it.
+fn announce(state: &Path, address: SocketAddr, content: &dyn Content, ui: &Ui) -> anyhow::Result<()> {
+    let repositories = content.repositories().map_err(Error::Content)?;
+    ui.say(&format!("serving {} repositories of {} on http://{address}", repositories.len(), state.display()));
+    let name = repositories.first().map_or("HOST/PATH", String::as_str);
+    ui.say(&format!("pull as {address}/{name}:TAG"));
+    Ok(())
+}
+
+/// Warnings always, requests where they are asked for.
+fn log(requests: bool) {
+    let requests = if requests { "info" } else { "off" };
+    let filter = tracing_subscriber::EnvFilter::new(format!("warn,coracle::registry::request={requests}"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
