@@ -99,6 +99,60 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     sync_directory(directory)
 }
 
+/// A file that gets its name when it is whole. Until then it has none (`O_TMPFILE`), so a kill leaves nothing; where the file system
+/// cannot do that, it has a temporary name that is removed when the value is dropped.
+#[derive(Debug)]
+pub struct PendingFile {
+    file: File,
+    temporary: Option<tempfile::TempPath>,
+    path: PathBuf,
+}
+
+impl PendingFile {
+    /// A file that will be `path`, in the same directory. What is at `path` stays untouched until [`PendingFile::commit`].
+    pub fn beside(path: &Path) -> Result<Self> {
+        use rustix::fs::{Mode, OFlags};
+        let directory = parent(path);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        if let Ok(unnamed) = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            return Ok(Self { file: unnamed.into(), temporary: None, path: path.to_owned() });
+        }
+        let named =
+            tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
+        let (file, temporary) = named.into_parts();
+        Ok(Self { file, temporary: Some(temporary), path: path.to_owned() })
+    }
+
+    /// The file, for writing.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Flushes, sets the mode exactly and gives the file its name, replacing what had it.
+    pub fn commit(self, mode: u32) -> Result<()> {
+        let Self { file, temporary, path } = self;
+        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", &path))?;
+        file.sync_all().map_err(at("flush", &path))?;
+        let temporary = match temporary {
+            Some(temporary) => temporary,
+            None => name(&file, &path)?,
+        };
+        temporary.persist(&path).map_err(|error| Error::new("rename a temporary file to", &path, error.error))?;
+        sync_directory(parent(&path))
+    }
+}
+
+/// Gives an unnamed file a temporary name beside `path`: a link cannot replace what is there, a rename can.
+fn name(file: &File, path: &Path) -> Result<tempfile::TempPath> {
+    use std::os::fd::AsRawFd as _;
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = |to: &Path| {
+        rustix::fs::linkat(rustix::fs::CWD, &from, rustix::fs::CWD, to, rustix::fs::AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+    };
+    let named = tempfile::Builder::new().prefix(".coracle-").make_in(parent(path), link).map_err(at("name the file for", path))?;
+    Ok(named.into_temp_path())
+}
+
 /// Flushes a directory, so that the names in it survive a power loss.
 pub fn sync_directory(path: &Path) -> Result<()> {
     open(path)?.sync_all().map_err(at("flush", path))

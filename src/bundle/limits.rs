@@ -15,6 +15,8 @@ pub struct Limits {
     pub signers: usize,
     /// Members of the archive.
     pub members: u64,
+    /// Frames of the file: what its seek table may list.
+    pub frames: u64,
     /// Bytes of one frame, uncompressed: a chunk with its header and padding.
     pub frame_bytes: u64,
     /// Bytes of a frame's window.
@@ -31,6 +33,7 @@ impl Limits {
         signature_bytes: 64 << 10,
         signers: 64,
         members: 1_000_000,
+        frames: 4_000_000,
         frame_bytes: CHUNK + 4 * 512,
         window_bytes: CHUNK + 4 * 512,
         metadata_ratio: 1000,

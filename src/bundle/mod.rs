@@ -23,6 +23,7 @@
 //! | [`config_v1`] | [`contents::Contents`] as the JSON that is signed |
 //! | [`assemble`] | decides documents and root |
 //! | [`metadata`] | reads root and documents, in the order in which they stand in the file; the writer takes the order from here as well |
+//! | `content` | which content blobs there are, and in what order |
 //! | [`layout`] | the only valid sequence of members for a root and its signatures |
 //! | `frame`, `seek_table` | the compressed form |
 //! | [`write`] | frames on all cores, in order |
@@ -35,6 +36,7 @@ mod archive;
 pub mod assemble;
 pub mod check;
 pub mod config_v1;
+mod content;
 pub mod contents;
 mod error;
 mod frame;
@@ -46,8 +48,12 @@ pub mod metadata;
 pub mod open;
 pub mod parts;
 pub mod read;
+#[cfg(test)]
+mod round_trip_tests;
 mod seek_table;
 pub mod stage;
+#[cfg(test)]
+mod tampering_tests;
 #[cfg(test)]
 pub mod testing;
 pub mod trust;
