@@ -155,7 +155,6 @@ fn walk<R: Read, E: From<Error>>(
         }
         visit(&plain, path, &mut entry)?;
     }
-    drop(tar);
     // The reader below tells only at its end whether the bytes were the right ones.
     io::copy(&mut unpacked, &mut io::sink()).map_err(read)?;
     Ok(())
@@ -278,7 +277,7 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn wanted<'w>(members: &'w [String], strip: u32) -> Wanted<'w> {
+    fn wanted(members: &[String], strip: u32) -> Wanted<'_> {
         Wanted { format: ArchiveFormat::Tar, into: Path::new("/opt/x"), members, strip }
     }
 

@@ -149,7 +149,7 @@ fn a_real_directory_is_deployed_to_and_continued_after_each_kill() {
                 let name = path.strip_prefix(root).unwrap().display().to_string();
                 if metadata.is_dir() {
                     todo.push(path);
-                } else if metadata.is_file() && !name.ends_with(".jsonl") {
+                } else if metadata.is_file() && path.extension().is_none_or(|end| end != "jsonl") {
                     found.push(format!(
                         "{name} {:o} {}",
                         std::os::unix::fs::MetadataExt::mode(&metadata),

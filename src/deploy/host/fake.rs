@@ -41,6 +41,12 @@ struct NoLock;
 
 impl Lock for NoLock {}
 
+impl Default for FakeHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FakeHost {
     /// A node with `/etc` and an os-release, and nothing else.
     pub fn new() -> Self {
