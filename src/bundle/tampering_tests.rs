@@ -142,18 +142,18 @@ fn refuses_members_that_are_reordered_repeated_missing_added_linked_or_renamed()
             refused("swapped", swapped);
         }
         let changes: [(&str, &dyn Fn(&mut [u8])); 8] = [
-            ("symbolic link", &|header| header[156] = b'2'),
-            ("hard link", &|header| header[156] = b'1'),
-            ("device", &|header| header[156] = b'3'),
-            ("old type flag", &|header| header[156] = 0),
-            ("executable", &|header| header[104] = b'7'),
-            ("owner", &|header| header[114] = b'1'),
-            ("time", &|header| header[146] = b'1'),
-            ("prefix", &|header| header[345..349].copy_from_slice(b"/etc")),
+            ("symbolic link", &|block| block[156] = b'2'),
+            ("hard link", &|block| block[156] = b'1'),
+            ("device", &|block| block[156] = b'3'),
+            ("old type flag", &|block| block[156] = 0),
+            ("executable", &|block| block[104] = b'7'),
+            ("owner", &|block| block[114] = b'1'),
+            ("time", &|block| block[146] = b'1'),
+            ("prefix", &|block| block[345..349].copy_from_slice(b"/etc")),
         ];
-        for (what, change) in changes {
+        for (what, alter) in changes {
             let mut changed = frames.clone();
-            changed[at] = with_header(&frames[at], change);
+            changed[at] = with_header(&frames[at], alter);
             refused(what, changed);
         }
     }

@@ -197,12 +197,11 @@ impl Work<'_> {
 
     /// Makes a frame, and says how many bytes of a content blob are in it.
     fn make<'a>(&'a self, worker: &mut Option<Worker<'a>>, entry: &'a Entry, index: u64, frame: &mut Vec<u8>) -> Result<u64> {
-        let worker = match worker {
-            Some(worker) => worker,
-            None => {
-                let encoder = Encoder::new().map_err(|source| Error::Write { source })?;
-                worker.insert(Worker { encoder, plain: Vec::new(), open: None })
-            }
+        let worker = if let Some(worker) = worker {
+            worker
+        } else {
+            let encoder = Encoder::new().map_err(|source| Error::Write { source })?;
+            worker.insert(Worker { encoder, plain: Vec::new(), open: None })
         };
         let len = entry.plain_len(index);
         let known = entry.form_by_media_type().or_else(|| (index > 0).then(|| *entry.form.wait()));

@@ -1,5 +1,7 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod bundle;
+
 use std::process::ExitCode;
 
 use super::Ui;
