@@ -97,8 +97,10 @@ fn member(name: &str, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+type Change = fn(&mut [u8]);
+
 /// Changes a header and makes its sum right again.
-fn with_header(frame: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+fn with_header(frame: &[u8], change: Change) -> Vec<u8> {
     let mut frame = frame.to_vec();
     change(&mut frame[..512]);
     frame[148..156].fill(b' ');
@@ -141,20 +143,20 @@ fn refuses_members_that_are_reordered_repeated_missing_added_linked_or_renamed()
             swapped.swap(at, at + 1);
             refused("swapped", swapped);
         }
-        let changes: [(&str, &dyn Fn(&mut [u8])); 8] = [
-            ("symbolic link", &|block| block[156] = b'2'),
-            ("hard link", &|block| block[156] = b'1'),
-            ("device", &|block| block[156] = b'3'),
-            ("old type flag", &|block| block[156] = 0),
-            ("executable", &|block| block[104] = b'7'),
-            ("owner", &|block| block[114] = b'1'),
-            ("time", &|block| block[146] = b'1'),
-            ("prefix", &|block| block[345..349].copy_from_slice(b"/etc")),
+        let changes: [(&str, Change); 8] = [
+            ("symbolic link", |block| block[156] = b'2'),
+            ("hard link", |block| block[156] = b'1'),
+            ("device", |block| block[156] = b'3'),
+            ("old type flag", |block| block[156] = 0),
+            ("executable", |block| block[104] = b'7'),
+            ("owner", |block| block[114] = b'1'),
+            ("time", |block| block[146] = b'1'),
+            ("prefix", |block| block[345..349].copy_from_slice(b"/etc")),
         ];
-        for (what, alter) in changes {
-            let mut changed = frames.clone();
-            changed[at] = with_header(&frames[at], alter);
-            refused(what, changed);
+        for (what, edit) in changes {
+            let mut edited = frames.clone();
+            edited[at] = with_header(&frames[at], edit);
+            refused(what, edited);
         }
     }
     let mut no_end = frames.clone();
