@@ -165,6 +165,7 @@ impl Package {
 
 /// Where a test's deploy stopped.
 #[derive(Debug)]
+#[expect(dead_code, reason = "what is inside shows when a test unwraps it")]
 pub enum Failure {
     Plan(plan::Error),
     Apply(apply::Error),

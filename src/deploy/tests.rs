@@ -402,6 +402,28 @@ fn blobs_that_a_power_loss_damaged_are_found_and_staged_again() {
     assert_eq!(store.read(&descriptor).unwrap(), package.blobs[&digest]);
 }
 
+#[test]
+fn a_real_bundle_is_planned_staged_and_deployed_into_a_directory_and_then_nothing_is_to_be_done() {
+    use super::bundle::{BundleBlobs, plan_bundle};
+    use crate::bundle::testing;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir_all(&root).unwrap();
+    let bundle = testing::small(directory.path()).verified(&directory.path().join("demo.tar.zst"));
+    let host = LinuxHost::directory(&root).unwrap();
+    let _lock = apply::lock(&host, "a test").unwrap();
+    let (plan, _) = plan_bundle(&bundle, &host, &Options::default()).unwrap();
+    let steps: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+    assert_eq!(steps, ["stage", "program", "names", "file:/etc/demo.conf", "receipt"]);
+    let blobs = BundleBlobs { bundle: &bundle, threads: testing::threads(2) };
+    apply::apply(plan, &blobs, &host, 0, &crate::event::Silent).unwrap();
+    assert_eq!(fs::read(&root.join("usr/local/bin/coracle"), 100).unwrap(), b"a program");
+    assert_eq!(fs::read(&root.join("etc/demo.conf"), 1000).unwrap(), b"key = value\n".repeat(50));
+    let (plan, _) = plan_bundle(&bundle, &host, &Options::default()).unwrap();
+    assert!(plan.is_empty(), "{plan}");
+    assert_eq!(status(&host).unwrap()[0].state, State::Deployed);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
     #[test]

@@ -1,5 +1,6 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod bundle;
 pub mod containerd;
 pub mod deploy;
 pub mod registry;
@@ -38,10 +39,13 @@ pub fn explain(error: &anyhow::Error) -> Explanation {
         return trust::explain_keys(error);
     }
     if let Some(error) = error.downcast_ref() {
+        return bundle::explain(error);
+    }
+    if let Some(error) = error.downcast_ref() {
         return deploy::explain(error);
     }
-    if let Some(explanation) = error.downcast_ref().and_then(deploy::explain_bundle) {
-        return explanation;
+    if let Some(error) = error.downcast_ref() {
+        return deploy::explain_bundle(error);
     }
     if let Some(error) = error.downcast_ref() {
         return deploy::explain_host(error);
