@@ -155,7 +155,6 @@ fn walk<R: Read, E: From<Error>>(
         }
         visit(&plain, path, &mut entry)?;
     }
-    drop(tar);
     // The reader below tells only at its end whether the bytes were the right ones.
     io::copy(&mut unpacked, &mut io::sink()).map_err(read)?;
     Ok(())
@@ -188,15 +187,15 @@ fn look(
     members: &BTreeMap<PathBuf, Member>,
 ) -> Result<Member, Error> {
     let refuse = |why| Error::Member { name: name.to_owned(), why };
-    let mode = entry.header().mode().map_err(Error::Read)? & 0o7777;
+    let mode = entry.header().mode().map(|mode| mode & 0o7777);
     match entry.header().entry_type() {
         tar::EntryType::Regular | tar::EntryType::Continuous => {
             let mut hasher = HashingWriter::new(io::sink());
             io::copy(entry, &mut hasher).map_err(Error::Read)?;
             let (_, digest, size) = hasher.finish();
-            Ok(Member::File { digest, size, mode, same_as: None })
+            Ok(Member::File { digest, size, mode: mode.map_err(Error::Read)?, same_as: None })
         }
-        tar::EntryType::Directory => Ok(Member::Directory { mode }),
+        tar::EntryType::Directory => Ok(Member::Directory { mode: mode.map_err(Error::Read)? }),
         tar::EntryType::Symlink => {
             let target = entry.link_name().map_err(Error::Read)?.ok_or_else(|| refuse("is a link to nowhere"))?.into_owned();
             let depth = path.components().count() - 1;
@@ -278,7 +277,7 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn wanted<'w>(members: &'w [String], strip: u32) -> Wanted<'w> {
+    fn wanted(members: &[String], strip: u32) -> Wanted<'_> {
         Wanted { format: ArchiveFormat::Tar, into: Path::new("/opt/x"), members, strip }
     }
 

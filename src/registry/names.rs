@@ -68,6 +68,26 @@ pub fn directory(state: &Path) -> PathBuf {
     state.join("registry/names")
 }
 
+/// The file of a package below the state directory, for who writes it with its own hands: deploy, through its door.
+#[must_use]
+pub fn file(state: &Path, package: &PackageName) -> PathBuf {
+    path(&directory(state), package)
+}
+
+/// What is in the file of a package.
+#[must_use]
+pub fn encode(names: &Names) -> Vec<u8> {
+    names_v1::encode(names)
+}
+
+/// Reads what [`encode`] wrote; `from` is for the error.
+///
+/// # Errors
+/// It is malformed, or of a newer version.
+pub fn decode(bytes: &[u8], from: &Path) -> Result<Names, Error> {
+    names_v1::decode(bytes).map_err(|source| Error::Malformed { path: from.to_owned(), source })
+}
+
 /// Replaces what `names.package` brought. Makes the directory where it is missing.
 ///
 /// The file is there whole or not at all, also after a power loss. A running registry notices it at the next request.

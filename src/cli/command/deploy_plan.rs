@@ -43,7 +43,10 @@ pub fn json(plan: &DeployPlan) -> String {
 pub fn read_vars(path: &Path) -> anyhow::Result<BTreeMap<VariableName, String>> {
     let text = fs::read_to_string(path, 1 << 20)?;
     let invalid = || format!("cannot use the values in `{}`", path.display());
-    let values: BTreeMap<String, Value> = serde_yaml::from_str(&text).with_context(invalid)?;
+    // As in a definition, `yes` is a string.
+    let mut strict = serde_yaml::Options::default();
+    strict.strict_booleans = true;
+    let values: BTreeMap<String, Value> = serde_yaml::from_str_with_options(&text, strict).with_context(invalid)?;
     let convert = |(name, value): (String, Value)| {
         let value = match value {
             Value::String(text) => text,

@@ -25,8 +25,8 @@ pub struct Args {
 
 /// Writes it.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let host: Box<dyn Host> = match &args.root {
-        Some(root) => Box::new(LinuxHost::directory(root)?),
+    let host: Box<dyn Host> = match args.root {
+        Some(root) => Box::new(LinuxHost::directory(&root)?),
         None => Box::new(LinuxHost::node(None)),
     };
     let receipts = receipt::read_all(host.as_ref())?;

@@ -22,8 +22,8 @@ pub struct Args {
 
 /// Compares the node with its receipts.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let host: Box<dyn Host> = match &args.root {
-        Some(root) => Box::new(LinuxHost::directory(root)?),
+    let host: Box<dyn Host> = match args.root {
+        Some(root) => Box::new(LinuxHost::directory(&root)?),
         None => Box::new(LinuxHost::node(None)),
     };
     let all = status::status(host.as_ref())?;

@@ -1,6 +1,6 @@
 //! Deploys: what a refusal or a failure means, and what to do.
 
-use super::{Explanation, containerd};
+use super::{Explanation, bundle, containerd};
 use crate::cli::command::deploy::NobodyToAsk;
 use crate::deploy::host::linux::containerd as seeding;
 use crate::deploy::plan::{Error as PlanError, Space};
@@ -93,6 +93,9 @@ pub fn explain(error: &apply::Error) -> Explanation {
 }
 
 fn explain_stage(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Explanation {
+    if let Some(error) = source.downcast_ref() {
+        return bundle::explain(error);
+    }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
     while let Some(error) = cause {
         let damaged = error.downcast_ref::<std::io::Error>().is_some_and(|error| crate::io::mismatch(error).is_some());
@@ -148,6 +151,7 @@ pub fn explain_facts(error: &facts::Error) -> Explanation {
         facts::Error::Host(error) => explain_host(error),
         facts::Error::Receipt(error) => explain_receipt(error),
         facts::Error::Journal(error) => explain_journal(error),
+        facts::Error::Names(_) => explanation(FAILED, None, "use the newer coracle that wrote it, or move the file away and deploy again"),
         facts::Error::Store(_) => explanation(FAILED, None, "look at /var/lib/coracle/store and its file system"),
     }
 }
@@ -172,15 +176,12 @@ fn explain_journal(error: &journal::Error) -> Explanation {
 }
 
 /// A bundle cannot be planned.
-pub fn explain_bundle(error: &crate::deploy::bundle::Error) -> Option<Explanation> {
+pub fn explain_bundle(error: &crate::deploy::bundle::Error) -> Explanation {
     use crate::deploy::bundle::Error;
     match error {
-        Error::Facts(error) => Some(explain_facts(error)),
-        Error::Plan(error) => Some(explain_plan(error)),
-        Error::Template { .. } => {
-            Some(explanation(REFUSED, None, "the file was damaged or altered after signing, or is no text; copy it again"))
-        }
-        // The bundle's own stage explains this.
-        Error::Bundle(_) => None,
+        Error::Facts(error) => explain_facts(error),
+        Error::Plan(error) => explain_plan(error),
+        Error::Template { .. } => explanation(REFUSED, None, "the file was damaged or altered after signing, or is no text; copy it again"),
+        Error::Bundle(error) => bundle::explain(error),
     }
 }

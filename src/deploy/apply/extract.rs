@@ -46,6 +46,9 @@ pub fn look_into(run: &Run<'_>, steps: &[Step]) -> Result<BTreeMap<String, Membe
     if full.is_empty() { Ok(listed) } else { Err(Error::NoSpace { space: full }) }
 }
 
+/// What happens to each member, and what it becomes in the receipt.
+type Compared = (BTreeMap<PathBuf, Todo>, BTreeMap<PathBuf, Placed>);
+
 /// What happens to one member.
 enum Todo {
     /// It is as it should be, or someone else's directory: nothing.
@@ -137,7 +140,7 @@ impl Run<'_> {
     }
 
     /// What each member is to become, and whether it is that already.
-    fn compare(&self, extract: &Extract, members: &Members) -> Result<(BTreeMap<PathBuf, Todo>, BTreeMap<PathBuf, Placed>), Error> {
+    fn compare(&self, extract: &Extract, members: &Members) -> Result<Compared, Error> {
         let (mut todo, mut placed) = (BTreeMap::new(), BTreeMap::new());
         for (path, member) in members.iter().filter(|(path, _)| !extract.untouched.contains(*path)) {
             let mut wanted = self.wanted(extract, path, member);
@@ -145,7 +148,6 @@ impl Run<'_> {
             let in_the_way = |is| Error::InTheWay { title: extract.title.clone(), path: path.clone(), is };
             let ours = extract.earlier.contains_key(path) || extract.begun.contains(path);
             let is = match (&wanted.what, found) {
-                (_, None) => Todo::Write(None),
                 // A directory that was there before is not ours: it keeps its mode, and stays when the package goes.
                 (Thing::Directory, Some(Entry { kind: EntryKind::Directory | EntryKind::Link(_), .. })) if !ours => continue,
                 (Thing::Directory, Some(found)) if found.kind == EntryKind::Directory => {
@@ -165,7 +167,7 @@ impl Run<'_> {
                 }
                 (Thing::Link { target }, Some(found)) if found.kind == EntryKind::Link(target.clone()) => Todo::Nothing,
                 (_, Some(found)) if found.kind == EntryKind::File => Todo::Write(Some(self.host.digest(path)?)),
-                (_, Some(_)) => Todo::Write(None),
+                (_, Some(_) | None) => Todo::Write(None),
             };
             let kept = if let Todo::Write(kept) = &is { *kept } else { None };
             let earlier = extract.earlier.get(path).and_then(|earlier| earlier.previous);

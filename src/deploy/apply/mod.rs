@@ -17,7 +17,7 @@ use super::plan::{Content, DeployPlan, Place, Space, Work};
 use super::receipt::{self, Receipt};
 use crate::event::{Event, Observer, Stage};
 use crate::store::{self, Store};
-use crate::types::{ComponentName, Descriptor, PackageName};
+use crate::types::{ComponentName, Descriptor, Digest, PackageName};
 
 /// Where blobs come from: a verified bundle.
 pub trait Blobs {
@@ -204,17 +204,24 @@ impl Run<'_> {
             }
             Work::Receipt => {
                 self.journal.step(id, Touches::default())?;
-                // For a rollback: the receipt before.
-                if self.host.look(&layout::receipt(&self.package)).map_err(failed)?.is_some() {
-                    let kept = layout::previous(&self.package).join("receipt.json");
-                    make_parents(self.host, &kept, self.owner).map_err(failed)?;
-                    self.host.keep(&layout::receipt(&self.package), &kept).map_err(failed)?;
-                }
+                self.keep_receipt().map_err(failed)?;
                 receipt::write(self.host, &self.receipt, self.owner).map_err(failed)?;
             }
         }
         self.journal.end(id)?;
         self.observer.event(Event::StepFinished { step: id.to_owned() });
+        Ok(())
+    }
+
+    /// For a rollback: the receipt before, unless an interrupted run had written this one already.
+    fn keep_receipt(&self) -> host::Result<()> {
+        let path = layout::receipt(&self.package);
+        let is_new = Digest::of(self.receipt.to_json().as_bytes());
+        if self.host.look(&path)?.is_some() && self.host.digest(&path)? != is_new {
+            let kept = layout::previous(&self.package).join("receipt.json");
+            make_parents(self.host, &kept, self.owner)?;
+            self.host.keep(&path, &kept)?;
+        }
         Ok(())
     }
 

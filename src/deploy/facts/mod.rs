@@ -2,12 +2,14 @@
 
 mod accounts;
 mod os;
+pub mod runtimes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use accounts::Accounts;
 pub use os::OsRelease;
+pub use runtimes::Runtimes;
 
 use super::host::linux::containerd::{ImageState, SeedImage};
 use super::host::{self, ContainerdFacts, Entry, EntryKind, FileSystem, Host, Identity, Scope};
@@ -17,6 +19,7 @@ use super::plan::{Carried, REGISTRY_UNITS};
 use super::receipt::{self, Placed, Receipt, Thing};
 use crate::bundle::contents::Placement;
 use crate::bundle::image::ImageTree;
+use crate::registry::names::{self, Names};
 use crate::store::{self, Store};
 use crate::types::{Descriptor, Digest, ImageReference, Platform};
 
@@ -52,6 +55,10 @@ pub struct NodeFacts {
     pub registry_answers: bool,
     /// containerd.
     pub containerd: Containerd,
+    /// What this package brought into the node registry.
+    pub names: Option<Names>,
+    /// Configuration of container runtimes.
+    pub runtimes: Runtimes,
 }
 
 /// The node's containerd and the images of the package.
@@ -103,6 +110,9 @@ pub enum Error {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The names of the node registry cannot be read.
+    #[error(transparent)]
+    Names(#[from] names::Error),
 }
 
 /// Looks at the node, for a plan of this bundle. Reads no blob, unless an interrupted run left some that may not be on the disk.
@@ -119,6 +129,7 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
     let (blobs, damaged) = look_at_blobs(host, carried, &identity.boot_id, receipt.iter().chain(&others))?;
     let mut paths = BTreeMap::new();
     let mut file_systems = BTreeMap::from([(PathBuf::from(layout::STATE), host.free(Path::new(layout::STATE))?)]);
+    let names_file = names::file(Path::new(layout::STATE), &carried.contents.name);
     let containerd = look_at_containerd(host, carried, &identity.platform)?;
     if let Containerd::Here { snapshot_root: Some(root), .. } = &containerd {
         file_systems.insert(root.clone(), host.free(root)?);
@@ -134,8 +145,12 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         os: OsRelease::parse(&text("/etc/os-release")?.or(text("/usr/lib/os-release")?).unwrap_or_default()),
         accounts: Accounts::parse(&text("/etc/passwd")?.unwrap_or_default(), &text("/etc/group")?.unwrap_or_default()),
         registry_answers: identity.scope == Scope::Node && host.registry_answers()?,
+        names: match host.read(&names_file, 64 << 20)? {
+            Some(bytes) => Some(names::decode(&bytes, &names_file)?),
+            None => None,
+        },
+        runtimes: runtimes::look(host, carried, &identity)?,
         containerd,
-        identity,
         receipt,
         others,
         journal,
@@ -143,6 +158,7 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         damaged,
         paths,
         file_systems,
+        identity,
     })
 }
 
@@ -173,6 +189,7 @@ fn interesting_paths(carried: &Carried<'_>, receipt: Option<&Receipt>, identity:
     let mut paths: BTreeSet<PathBuf> = placements.collect();
     paths.extend(receipt.iter().flat_map(|receipt| receipt.files.keys().cloned()));
     paths.insert(PathBuf::from(layout::PROGRAM));
+    paths.insert(names::file(Path::new(layout::STATE), &carried.contents.name));
     if identity.systemd {
         paths.extend(REGISTRY_UNITS.iter().map(|(name, _)| Path::new(layout::UNITS).join(name)));
     }

@@ -159,8 +159,8 @@ pub enum ServiceAction {
     Child {
         /// The program to run.
         program: PathBuf,
-        /// The store that it serves, as the node names it.
-        store: PathBuf,
+        /// The directory of state whose store and names it serves.
+        state: PathBuf,
     },
 }
 

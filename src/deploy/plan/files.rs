@@ -71,7 +71,7 @@ enum State {
     Drift(Drift),
 }
 
-struct Planner<'p, 'b> {
+struct Planner<'p> {
     facts: &'p NodeFacts,
     options: &'p Options,
     values: &'p Values,
@@ -82,7 +82,6 @@ struct Planner<'p, 'b> {
     missing: BTreeSet<crate::types::VariableName>,
     /// Old entries whose fate is decided.
     settled: BTreeSet<PathBuf>,
-    carried: &'p Carried<'b>,
 }
 
 pub fn plan(
@@ -97,7 +96,7 @@ pub fn plan(
     let sensitive = |name: &crate::types::VariableName| carried.contents.variables.get(name).is_some_and(|variable| variable.sensitive);
     // A secret is asked for only when a pending step needs it; the rest is the package's configuration, and must be complete.
     let missing = values.missing.iter().filter(|name| !sensitive(name)).cloned().collect();
-    let mut planner = Planner { facts, options, values, texts, out, drift: Vec::new(), missing, settled: BTreeSet::new(), carried };
+    let mut planner = Planner { facts, options, values, texts, out, drift: Vec::new(), missing, settled: BTreeSet::new() };
     let items = items(selected, facts);
     for item in &items {
         planner.out.blobs.push(item.content.descriptor.clone());
@@ -119,7 +118,7 @@ pub fn plan(
     Ok(planner.out)
 }
 
-impl Planner<'_, '_> {
+impl Planner<'_> {
     fn file(&mut self, item: Item<'_>, path: &NodePath) -> Result<(), Error> {
         let (component, at) = (&item.component.name, path.as_path());
         self.check_free(at, component)?;
@@ -127,10 +126,7 @@ impl Planner<'_, '_> {
         let (uid, gid) = self.owner(item.file, at)?;
         let mode = item.file.mode.map_or(0o644, crate::types::FileMode::bits);
         let descriptor = &item.content.descriptor;
-        let (what, content) = match self.content(item, path)? {
-            Some(pair) => pair,
-            None => return Ok(()),
-        };
+        let Some((what, content)) = self.content(item, path)? else { return Ok(()) };
         let template = item.file.template.then_some(self.values.fingerprint);
         let source = Source { blob: descriptor.digest, extract: None, template };
         let old = self.facts.receipt.as_ref().and_then(|receipt| receipt.files.get(at));

@@ -5,6 +5,7 @@
 
 mod error;
 mod files;
+mod mirrors;
 mod node;
 mod print;
 mod select;
@@ -265,7 +266,7 @@ pub fn plan(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, texts: 
     let only = !options.only.is_empty();
     let keep_old = |of: &ComponentName| only && !options.only.contains(of);
 
-    let node = node::wanted(carried, facts, &selected);
+    let node = node::wanted(carried, facts, options, &selected);
     let files = files::plan(carried, facts, options, &selected, &values, texts)?;
     let mut blobs = node.blobs.clone();
     blobs.extend(files.blobs.iter().map(|descriptor| (descriptor.digest, descriptor.clone())));

@@ -1,6 +1,6 @@
 //! Blobs, the program, the node registry and images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::facts::{Containerd, NodeFacts};
@@ -8,9 +8,11 @@ use super::super::host::{EntryKind, Permissions, ServiceAction};
 use super::super::layout;
 use super::super::options::Options;
 use super::super::receipt;
+use super::mirrors;
 use super::select::Selected;
 use super::{Action, Carried, Content, Place, STAGE, Seed, Space, Step, Text, Work, is_node, writes};
 use crate::bundle::image::ImageTree;
+use crate::registry::names::{self, Name, Names};
 use crate::types::{Descriptor, Digest, ImageReference};
 
 /// The units of the node registry. systemd holds the port, so that nobody else can take it while the registry is not running.
@@ -21,7 +23,7 @@ pub const REGISTRY_UNITS: [(&str, &str); 2] = [
     ),
     (
         layout::SERVICE_UNIT,
-        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nDocumentation=man:coracle-registry-serve(1)\n\n[Service]\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle/store --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n",
+        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nDocumentation=man:coracle-registry-serve(1)\n\n[Service]\nType=notify\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n",
     ),
 ];
 
@@ -31,6 +33,8 @@ pub struct Wanted<'b> {
     pub blobs: BTreeMap<Digest, Descriptor>,
     /// Named by the node registry.
     pub images: BTreeMap<ImageReference, receipt::Image>,
+    /// Registry hosts of all images that the package has here.
+    pub hosts: BTreeSet<String>,
     /// `coracle` for this node, where the bundle carries it.
     pub program: Option<&'b Descriptor>,
 }
@@ -44,8 +48,8 @@ pub fn image_blobs(image: &ImageTree) -> impl Iterator<Item = &Descriptor> {
     std::iter::once(&image.top).chain(platforms)
 }
 
-pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, selected: &Selected<'_>) -> Wanted<'b> {
-    let mut wanted = Wanted { blobs: BTreeMap::new(), images: BTreeMap::new(), program: None };
+pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, options: &Options, selected: &Selected<'_>) -> Wanted<'b> {
+    let mut wanted = Wanted { blobs: BTreeMap::new(), images: BTreeMap::new(), hosts: BTreeSet::new(), program: None };
     for component in &selected.components {
         for image in &component.images {
             let Some(tree) = carried.images.iter().find(|tree| tree.reference == image.reference) else { continue };
@@ -59,6 +63,8 @@ pub fn wanted<'b>(carried: &Carried<'b>, facts: &NodeFacts, selected: &Selected<
             entry.pin |= image.pin;
         }
     }
+    let untouched = facts.receipt.iter().filter(|_| !options.only.is_empty()).flat_map(|receipt| receipt.images.keys());
+    wanted.hosts = wanted.images.keys().chain(untouched).map(|reference| reference.registry().to_owned()).collect();
     let tools = carried.tools.get(&facts.identity.platform);
     wanted.program = tools.and_then(|tools| tools.iter().find(|(name, _)| name == "coracle")).map(|(_, descriptor)| descriptor);
     wanted.blobs.extend(wanted.program.iter().map(|program| (program.digest, (*program).clone())));
@@ -93,7 +99,10 @@ pub fn stage(blobs: &BTreeMap<Digest, Descriptor>, facts: &NodeFacts) -> Option<
 
 pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<Step> {
     let mut steps: Vec<Step> = program(facts, wanted).into_iter().collect();
-    steps.extend(registry(facts, options, wanted, !steps.is_empty()));
+    let new_program = !steps.is_empty();
+    steps.extend(names(carried, facts, options, wanted));
+    steps.extend(registry(facts, options, wanted, new_program));
+    steps.extend(mirrors::steps(facts, wanted));
     steps.extend(seed(carried, facts, wanted));
     steps
 }
@@ -151,6 +160,47 @@ fn program(facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
     })
 }
 
+/// What the node registry calls the package's images. With `--only` what it called the others stays.
+fn names(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Option<Step> {
+    let package = &carried.contents.name;
+    let path = names::file(Path::new(layout::STATE), package);
+    let before = facts.names.as_ref().filter(|_| !options.only.is_empty());
+    let mut repositories = before.map(|names| names.repositories.clone()).unwrap_or_default();
+    for tree in carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)) {
+        let name = Name::new(tree.reference.tag(), &tree.top);
+        let all: &mut Vec<Name> = repositories.entry(tree.reference.mirrored_repository()).or_default();
+        all.retain(|other| other.tag.is_none() || other.tag != name.tag);
+        if !all.contains(&name) {
+            all.push(name);
+        }
+        all.sort();
+    }
+    let found = facts.paths.get(&path);
+    if repositories.is_empty() {
+        found?;
+        let work = Work::Remove { path, keep: None };
+        let reason = "the package has no image any more".to_owned();
+        return Some(Step { id: "names".to_owned(), component: None, action: Action::Remove, reason, bytes: 0, work });
+    }
+    let count: usize = repositories.values().map(Vec::len).sum();
+    let text = String::from_utf8(names::encode(&Names { package: package.clone(), repositories })).unwrap_or_default();
+    let digest = Digest::of(text.as_bytes());
+    if found.is_some_and(|found| found.digest == Some(digest)) {
+        return None;
+    }
+    let permissions = Permissions { mode: 0o644, uid: facts.identity.uid, gid: facts.identity.gid };
+    let bytes = text.len() as u64;
+    let place = Place { path, permissions, content: Content::Text(Text(text)), digest, keep: None };
+    Some(Step {
+        id: "names".to_owned(),
+        component: None,
+        action: if found.is_some() { Action::Change } else { Action::Create },
+        reason: format!("{count} image names in the node registry"),
+        bytes,
+        work: Work::Place(Box::new(place)),
+    })
+}
+
 fn registry(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, new_program: bool) -> Vec<Step> {
     if !is_node(facts) || wanted.images.is_empty() {
         return Vec::new();
@@ -186,7 +236,7 @@ fn registry(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, new_progr
         let action = if facts.identity.systemd {
             ServiceAction::Systemd
         } else {
-            ServiceAction::Child { program, store: PathBuf::from(layout::STORE) }
+            ServiceAction::Child { program, state: PathBuf::from(layout::STATE) }
         };
         let reason = if facts.registry_answers {
             "its program or unit changes"
@@ -240,6 +290,7 @@ pub fn notes(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted
             Containerd::Here { .. } => {}
         }
     }
+    notes.extend(mirrors::notes(facts, wanted));
     notes
 }
 

@@ -24,11 +24,11 @@ pub fn run(action: &ServiceAction) -> Result<()> {
             systemctl(&["enable", "--now", layout::SOCKET_UNIT])?;
             systemctl(&["try-restart", layout::SERVICE_UNIT])?;
         }
-        ServiceAction::Child { program, store } => {
+        ServiceAction::Child { program, state } => {
             end_the_old_child()?;
             let child = Command::new(program.display().to_string())
                 .args(["registry", "serve", "--listen", layout::REGISTRY_ADDRESS, "--store"])
-                .arg(store.display().to_string());
+                .arg(state.display().to_string());
             let pid = child.spawn_detached(Path::new(layout::REGISTRY_LOG))?;
             fs::write_atomic(Path::new(layout::REGISTRY_PID), format!("{pid}\n").as_bytes(), 0o644)?;
         }
