@@ -39,9 +39,10 @@ enum Command {
     Verify(command::verify::Args),
     Inspect(command::inspect::Args),
     Extract(command::extract::Args),
-    Deploy(command::deploy::Args),
+    Deploy(Box<command::deploy::Args>),
     Status(command::status::Args),
     Receipt(command::receipt::Args),
+    Registry(command::registry::Args),
     Schema(command::schema::Args),
     Completions(command::completions::Args),
     Man(command::completions::ManArgs),
@@ -87,7 +88,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return explain::report(&anyhow::Error::new(error).context("cannot start"), &ui),
     };
-    let graceful = false;
+    let graceful = matches!(cli.command, Command::Registry(_));
     let work = {
         let ui = Arc::clone(&ui);
         runtime.spawn_blocking(move || dispatch(cli.command, &ui))
@@ -120,9 +121,10 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Verify(args) => command::verify::run(args, ui),
         Command::Inspect(args) => command::inspect::run(args, ui),
         Command::Extract(args) => command::extract::run(args, ui),
-        Command::Deploy(args) => command::deploy::run(args, ui),
+        Command::Deploy(args) => command::deploy::run(*args, ui),
         Command::Status(args) => command::status::run(args, ui),
         Command::Receipt(args) => command::receipt::run(args, ui),
+        Command::Registry(args) => command::registry::run(args, ui),
         Command::Schema(args) => command::schema::run(args, ui),
         Command::Completions(args) => command::completions::run(args, ui),
         Command::Man(args) => command::completions::run_man(args, ui),

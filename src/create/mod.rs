@@ -84,8 +84,7 @@ pub async fn pin(
     if lock_use == LockUse::Require {
         require_fresh(&package, locked.as_ref())?;
     }
-    let pins = locked.as_ref().map(|lock| lock as &dyn resolve::Locked);
-    let resolution = resolve::resolve(&package, pins, sources, store, observer).await?;
+    let resolution = resolve::resolve(&package, locked.as_ref(), sources, store, observer).await?;
     let lock = Lock::from_resolution(&resolution, &tools);
     if lock_use == LockUse::Require && locked.is_some_and(|locked| locked != lock) {
         return Err(Error::LockDiffers { path: lock_path(&resolution.package) });

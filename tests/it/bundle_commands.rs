@@ -11,10 +11,10 @@ use coracle::bundle::parts::Parts;
 use coracle::bundle::trust::SigningKey;
 use coracle::command::{Command, Output};
 use coracle::event::Silent;
+use coracle::fs;
 use coracle::store::Store;
 use coracle::types::oci::{ImageIndex, ImageManifest, write};
 use coracle::types::{Descriptor, Digest, MediaType, Platform};
-use coracle::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

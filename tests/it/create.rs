@@ -44,14 +44,29 @@ impl Bench {
 
     fn coracle(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
-        command.current_dir(self.directory.path()).env_clear().env("HOME", self.directory.path()).env("PATH", std::env::var_os("PATH").unwrap());
+        command
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("HOME", self.directory.path())
+            .env("PATH", std::env::var_os("PATH").unwrap());
         command.stdin(Stdio::null());
         command
     }
 
     fn create(&self, cache: &str, output: &str) -> Command {
         let mut command = self.coracle();
-        command.args(["create", ".", "--signing-key", "release.key", "--plain-http", self.upstream.address(), "--cache", cache, "-o", output]);
+        command.args([
+            "create",
+            ".",
+            "--signing-key",
+            "release.key",
+            "--plain-http",
+            self.upstream.address(),
+            "--cache",
+            cache,
+            "-o",
+            output,
+        ]);
         command
     }
 
@@ -67,7 +82,8 @@ fn text(output: &Output) -> String {
 }
 
 fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> =
+        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -80,7 +96,12 @@ fn the_same_lock_gives_the_same_bytes_whatever_the_machine_looks_like() {
     other.args(["--threads", "5", "--jobs", "1"]);
     other.envs([("TZ", "Pacific/Chatham"), ("LC_ALL", "tr_TR.UTF-8"), ("USER", "nobody"), ("SOURCE_DATE_EPOCH", "1")]);
     let mut shell = Command::new("sh");
-    shell.current_dir(bench.directory.path()).args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(other.get_program()).args(other.get_args()).env_clear();
+    shell
+        .current_dir(bench.directory.path())
+        .args(["-c", "umask 077; exec \"$@\"", "sh"])
+        .arg(other.get_program())
+        .args(other.get_args())
+        .env_clear();
     shell.envs(other.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)))).stdin(Stdio::null());
     let ran = shell.output().unwrap();
     assert!(ran.status.success(), "{}", text(&ran));
@@ -103,7 +124,11 @@ fn a_lock_pins_what_a_tag_meant() {
     let first = bench.made("cache", "a.tar.zst");
     bench.upstream.image("team/web", "1.0", 50, 300_000);
     assert!(first == bench.made("other-cache", "b.tar.zst"), "a rebuilt tag got past the lock");
-    let update = bench.coracle().args(["lock", ".", "--cache", "cache", "--plain-http", bench.upstream.address(), "--update", "all"]).output().unwrap();
+    let update = bench
+        .coracle()
+        .args(["lock", ".", "--cache", "cache", "--plain-http", bench.upstream.address(), "--update", "all"])
+        .output()
+        .unwrap();
     assert!(update.status.success(), "{}", text(&update));
     assert!(first != bench.made("cache", "c.tar.zst"), "the update changed nothing");
 }
@@ -182,7 +207,8 @@ fn a_damaged_blob_in_the_cache_is_found_named_and_fetched_again() {
     let bench = Bench::new();
     let first = bench.made("cache", "a.tar.zst");
     let blobs = bench.path("cache/blobs/sha256");
-    let largest = std::fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap()).max_by_key(|entry| entry.metadata().unwrap().len()).unwrap().path();
+    let largest =
+        std::fs::read_dir(&blobs).unwrap().map(|entry| entry.unwrap()).max_by_key(|entry| entry.metadata().unwrap().len()).unwrap().path();
     let mut bytes = std::fs::read(&largest).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -200,7 +226,18 @@ fn the_medium_lets_openssl_check_root_and_sums() {
     let bench = Bench::new();
     let ran = bench
         .coracle()
-        .args(["create", ".", "--signing-key", "release.key", "--plain-http", bench.upstream.address(), "--cache", "cache", "--media", "disk"])
+        .args([
+            "create",
+            ".",
+            "--signing-key",
+            "release.key",
+            "--plain-http",
+            bench.upstream.address(),
+            "--cache",
+            "cache",
+            "--media",
+            "disk",
+        ])
         .output()
         .unwrap();
     assert!(ran.status.success(), "{}", text(&ran));

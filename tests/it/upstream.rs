@@ -60,7 +60,8 @@ impl Upstream {
         let mut children = Vec::new();
         for (n, platform) in Platform::supported().into_iter().enumerate() {
             let own = gzip(&noise(seed.wrapping_add(100 + u8::try_from(n).unwrap()), layer_bytes / 2));
-            let config = format!(r#"{{"architecture":"{}","os":"linux","rootfs":{{"type":"layers","diff_ids":[]}}}}"#, platform.architecture());
+            let config =
+                format!(r#"{{"architecture":"{}","os":"linux","rootfs":{{"type":"layers","diff_ids":[]}}}}"#, platform.architecture());
             let layer = |bytes: &[u8]| Descriptor::of("application/vnd.oci.image.layer.v1.tar+gzip", bytes);
             let manifest = write::manifest(&ImageManifest {
                 artifact_type: None,
@@ -133,16 +134,28 @@ fn answer(stream: TcpStream, shared: &Shared) {
     let mut words = request.split_whitespace();
     let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
     shared.asked.lock().unwrap().push(format!("{method} {path}"));
-    let found = if path == "/v2/" { Some(("application/json".to_owned(), b"{}".to_vec())) } else { shared.content.lock().unwrap().get(path).cloned() };
+    let found = if path == "/v2/" {
+        Some(("application/json".to_owned(), b"{}".to_vec()))
+    } else {
+        shared.content.lock().unwrap().get(path).cloned()
+    };
     let (status, media_type, body, extra) = match (found, range) {
-        (None, _) => ("404 Not Found", "application/json".to_owned(), br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#.to_vec(), String::new()),
+        (None, _) => (
+            "404 Not Found",
+            "application/json".to_owned(),
+            br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#.to_vec(),
+            String::new(),
+        ),
         (Some((media_type, bytes)), Some(from)) if from < bytes.len() => {
             let extra = format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
             ("206 Partial Content", media_type, bytes[from..].to_vec(), extra)
         }
         (Some((media_type, bytes)), _) => ("200 OK", media_type, bytes, String::new()),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nConnection: close\r\n{extra}\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nConnection: close\r\n{extra}\r\n",
+        body.len()
+    );
     let mut stream = stream;
     let sent = stream.write_all(head.as_bytes()).and_then(|()| if method == "HEAD" { Ok(()) } else { stream.write_all(&body) });
     drop(sent);

@@ -39,12 +39,6 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes what is generated and checked in
-    Codegen {
-        /// Only say whether it is what it should be
-        #[arg(long)]
-        check: bool,
-    },
     /// Checks the structure: directions, absences, lengths
     Tidy,
     /// Installs the real programs that tests need
@@ -80,7 +74,6 @@ enum LabPart {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().task {
-        Task::Codegen { check } => codegen::run(check),
         Task::Tidy => tidy::run(),
         Task::Lab { part: None } => lab::run(),
         Task::Lab { part: Some(LabPart::Images) } => lab::run_images(),

@@ -10,6 +10,7 @@ pub mod inspect;
 pub mod keygen;
 pub mod lock;
 pub mod receipt;
+pub mod registry;
 pub mod schema;
 pub mod sign;
 mod sources;

@@ -1,8 +1,8 @@
 //! The connected side as a whole, the cache, and files.
 
-use super::{Explanation, FAILED, REFUSED, USAGE, definition, source};
+use super::{Explanation, FAILED, USAGE, bundle, definition, source};
 use crate::create::Error;
-use crate::{bundle, fs, store};
+use crate::{fs, store};
 
 /// Why no bundle was made.
 pub fn explain(error: &Error) -> Explanation {
@@ -29,17 +29,9 @@ pub fn explain(error: &Error) -> Explanation {
         Error::WrongTool { platform, .. } => {
             Explanation::new(USAGE, format!("name the static program that `cargo xtask dist` makes: --tool {platform}=PATH"))
         }
-        Error::Bundle(error) => explain_bundle(error),
+        Error::Bundle(error) => bundle::explain(error),
         Error::Store(error) => explain_store(error),
         Error::File(error) => explain_file(error),
-    }
-}
-
-/// A bundle that cannot be made or used.
-pub fn explain_bundle(error: &bundle::Error) -> Explanation {
-    match error {
-        bundle::Error::Untrusted { source, .. } => super::trust::explain(source),
-        _ => Explanation::plain(REFUSED),
     }
 }
 

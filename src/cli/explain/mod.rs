@@ -1,10 +1,12 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod bundle;
 pub mod containerd;
 pub mod create;
 pub mod definition;
 pub mod deploy;
 pub mod extract;
+pub mod registry;
 pub mod source;
 pub mod trust;
 
@@ -15,7 +17,6 @@ use super::command::Usage;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
-const REFUSED: u8 = 3;
 
 /// What an error means to the person who reads it. The headline is the error's own `Display`, the causes are its sources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,15 +65,16 @@ fn connected_side(error: &anyhow::Error) -> Option<Explanation> {
 fn isolated_side(error: &anyhow::Error) -> Option<Explanation> {
     (error.downcast_ref().map(deploy::explain))
         .or_else(|| error.downcast_ref().map(deploy::explain_nobody))
+        .or_else(|| error.downcast_ref().map(registry::explain))
         .or_else(|| error.downcast_ref().map(deploy::explain_plan))
         .or_else(|| error.downcast_ref().map(deploy::explain_host))
         .or_else(|| error.downcast_ref().map(deploy::explain_facts))
         .or_else(|| error.downcast_ref().map(deploy::explain_receipt))
-        .or_else(|| error.downcast_ref().and_then(deploy::explain_bundle))
+        .or_else(|| error.downcast_ref().map(deploy::explain_bundle))
 }
 
 fn either_side(error: &anyhow::Error) -> Option<Explanation> {
-    (error.downcast_ref::<crate::bundle::Error>().map(create::explain_bundle))
+    (error.downcast_ref().map(bundle::explain))
         .or_else(|| error.downcast_ref().map(trust::explain))
         .or_else(|| error.downcast_ref().map(trust::explain_keys))
         .or_else(|| error.downcast_ref().map(extract::explain))

@@ -19,7 +19,6 @@ pub use check::{Stale, StaleReason};
 
 use super::definition::package::{FileOrigin, ImageOrigin};
 use super::resolution::{Resolution, ResolvedImage};
-use super::resolve::Locked;
 use crate::types::{Descriptor, Digest, ImageReference, MediaType, Platform};
 
 /// The name of the lock file, beside `coracle.yaml`.
@@ -202,16 +201,6 @@ impl Lock {
         lock.archives.retain(|archived| !is_meant(&archived.image.reference) && !names.contains(&archived.archive));
         lock.files.retain(|(url, _), _| !names.contains(url));
         lock
-    }
-}
-
-impl Locked for Lock {
-    fn image(&self, reference: &ImageReference) -> Option<Digest> {
-        self.image(reference).map(|image| image.digest)
-    }
-
-    fn file(&self, url: &url::Url, platform: &Platform) -> Option<(Digest, u64)> {
-        self.file(url, platform).map(|file| (file.sha256, file.size))
     }
 }
 
