@@ -84,3 +84,15 @@ fn what_is_present_after_a_power_loss_is_whole_and_the_rest_is_seeded_again() {
         assert_eq!(cri.run("after", &images[1].reference.to_string()), 0, "{}", moment.display());
     }
 }
+
+#[test]
+fn a_directory_that_outlived_its_database_entry_is_cleaned_up() {
+    let Some(daemon) = Daemon::start() else { return };
+    let sample = Sample::of_two_images("");
+    let images = sample.seed_images();
+    // The first snapshot is number 1: as if that directory had reached the disk, and the database not.
+    coracle::fs::create_dir_all(&daemon.path("root/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs")).unwrap();
+    let containerd = daemon.connect();
+    containerd.seed(&images, &sample.store, &options(), &Silent).unwrap();
+    assert_eq!(containerd.image_state(&images[1], "overlayfs").unwrap(), ImageState::Present);
+}

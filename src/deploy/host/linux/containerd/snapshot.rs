@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use tokio::sync::Mutex;
+use tonic::Code;
 
 use super::api::diff::ApplyRequest;
 use super::api::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest};
@@ -84,7 +85,13 @@ impl Unpacker<'_> {
             parent: parent.map(ToString::to_string).unwrap_or_default(),
             labels: BTreeMap::new(),
         };
-        let answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
+        let mut answer = self.session.snapshots().prepare(self.session.unbounded(message.clone())).await;
+        if matches!(&answer, Err(status) if status.code() == Code::Unknown && status.message().contains("file exists")) {
+            // After a power loss a directory may have reached the disk and the number that it stands for not, which is then given
+            // again. A collection takes away directories that the snapshotter's database does not know.
+            lease::collect(self.session, self.lease).await?;
+            answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
+        }
         Ok(answer.map_err(Error::call("prepare the snapshot", key))?.into_inner().mounts)
     }
 
