@@ -133,6 +133,10 @@ impl Progress {
             bar.finish_and_clear();
             self.bars.remove(&bar);
         }
+        // The command says itself where it wrote what.
+        if stage == Stage::Write {
+            return;
+        }
         self.say(&format!("  {:<10} {summary:<58} {:>6.1} s", words(stage).1, running.began.elapsed().as_secs_f32()));
     }
 }

@@ -15,6 +15,8 @@ mod progress;
 mod transfer;
 mod writer;
 
+use std::fmt;
+
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -27,7 +29,7 @@ use super::source::{self, Sources};
 use crate::event::{Event, Observer, Stage};
 use crate::fs;
 use crate::store::{self, Store};
-use crate::types::Digest;
+use crate::types::{ByteSize, Digest};
 
 /// Why content is not all there.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,17 @@ pub struct Fetched {
     pub bytes_fetched: u64,
 }
 
+impl fmt::Display for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (total, fetched) = (ByteSize(self.bytes_total), ByteSize(self.bytes_fetched));
+        match self.bytes_fetched {
+            0 => write!(f, "nothing: all {total} were in the cache"),
+            bytes if bytes == self.bytes_total => write!(f, "{total}"),
+            _ => write!(f, "{fetched} of {total}, the rest was in the cache"),
+        }
+    }
+}
+
 /// Fetches what is not in the store.
 pub async fn fetch(resolution: &Resolution, sources: &Sources, store: &Store, observer: &dyn Observer) -> Result<Fetched, Error> {
     let plan = plan_fetch(resolution, store)?;
@@ -80,9 +93,8 @@ pub async fn fetch(resolution: &Resolution, sources: &Sources, store: &Store, ob
         }
     }
     let fetched = Fetched { bytes_total: plan.bytes_total, bytes_fetched: plan.bytes_missing };
-    let blobs = plan.blobs.len();
     run(plan, sources, store, observer).await?;
-    observer.event(Event::StageFinished { stage: Stage::Fetch, summary: format!("{blobs} blobs") });
+    observer.event(Event::StageFinished { stage: Stage::Fetch, summary: fetched.to_string() });
     Ok(fetched)
 }
 

@@ -3,19 +3,11 @@
 use std::fmt;
 
 use super::{Action, DeployPlan, Space, Step, Work};
+use crate::types::ByteSize;
 
 /// Bytes as a person reads them: `0 B`, `4.0 KiB`, `1.3 GiB`.
-#[must_use]
-pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut whole, mut rest, mut unit) = (bytes / 1024, bytes % 1024, 0);
-    while whole >= 1024 && unit + 1 < UNITS.len() {
-        (whole, rest, unit) = (whole / 1024, whole % 1024, unit + 1);
-    }
-    format!("{whole}.{} {}", rest * 10 / 1024, UNITS[unit])
+pub(crate) fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
 }
 
 impl Action {

@@ -1,7 +1,18 @@
 //! Sizes for people.
 
-/// Bytes in binary units with one digit after the point where that says something: `18 B`, `1.3 GiB`, `412 MiB`.
-pub fn size(bytes: u64) -> String {
+use std::fmt;
+
+/// A number of bytes that prints in binary units, with one digit after the point where that says something: `18 B`, `1.3 GiB`, `412 MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ByteSize(pub u64);
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&size(self.0))
+    }
+}
+
+fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
