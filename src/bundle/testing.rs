@@ -31,7 +31,9 @@ pub fn threads(n: usize) -> NonZeroUsize {
 
 /// Parts that grow, with their content in a store.
 pub struct Builder {
+    /// Holds the content.
     pub store: Store,
+    /// What is there so far.
     pub parts: Parts,
 }
 

@@ -65,7 +65,7 @@ impl SignedBundle {
                 scope.spawn(|| work.run(empty, full_sender));
             }
             drop((empty, full_sender));
-            in_order(full, empty_sender, &mut out, observer)
+            in_order(full, empty_sender, entries.iter().map(|entry| entry.frames).sum(), &mut out, observer)
         })?;
         let table = seek_table::encode(&frames);
         out.write_all(&table).and_then(|()| out.flush()).map_err(|source| Error::Write { source })?;
@@ -197,12 +197,11 @@ impl Work<'_> {
 
     /// Makes a frame, and says how many bytes of a content blob are in it.
     fn make<'a>(&'a self, worker: &mut Option<Worker<'a>>, entry: &'a Entry, index: u64, frame: &mut Vec<u8>) -> Result<u64> {
-        let worker = match worker {
-            Some(worker) => worker,
-            None => {
-                let encoder = Encoder::new().map_err(|source| Error::Write { source })?;
-                worker.insert(Worker { encoder, plain: Vec::new(), open: None })
-            }
+        let worker = if let Some(worker) = worker {
+            worker
+        } else {
+            let encoder = Encoder::new().map_err(|source| Error::Write { source })?;
+            worker.insert(Worker { encoder, plain: Vec::new(), open: None })
         };
         let len = entry.plain_len(index);
         let known = entry.form_by_media_type().or_else(|| (index > 0).then(|| *entry.form.wait()));
@@ -304,6 +303,7 @@ impl Work<'_> {
 fn in_order(
     full: Receiver<(u64, Result<Made>)>,
     empty: Sender<Vec<u8>>,
+    total: u64,
     out: &mut impl Write,
     observer: &dyn Observer,
 ) -> Result<Vec<(u32, u32)>> {
@@ -318,16 +318,11 @@ fn in_order(
             if content > 0 {
                 observer.event(Event::StageProgress { stage: Stage::Write, bytes: content });
             }
-            // Workers that found nothing more to do are gone, and with them the other end.
-            if empty.send(frame).is_err() {
-                break;
-            }
+            // Workers that found nothing more to do are gone: then nobody needs the buffer.
+            drop(empty.send(frame));
         }
     }
-    match waiting.pop_first() {
-        None => Ok(frames),
-        Some(_) => Err(gone()),
-    }
+    if frames.len() as u64 == total { Ok(frames) } else { Err(gone()) }
 }
 
 fn gone() -> Error {

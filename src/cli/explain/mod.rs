@@ -1,5 +1,6 @@
 //! From a typed error to what a person reads: what failed, where, because of what, and what to do next. One file per stage.
 
+pub mod bundle;
 pub mod extract;
 pub mod trust;
 
@@ -29,8 +30,8 @@ pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
 
 /// Finds the typed error inside and asks its stage what it means.
 pub fn explain(error: &anyhow::Error) -> Explanation {
-    if let Some(crate::bundle::Error::Untrusted { source, .. }) = error.downcast_ref() {
-        return trust::explain(source);
+    if let Some(error) = error.downcast_ref() {
+        return bundle::explain(error);
     }
     if let Some(error) = error.downcast_ref() {
         return extract::explain(error);
