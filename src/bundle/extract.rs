@@ -243,11 +243,11 @@ impl ExtractedFile<'_> {
     }
 }
 
-fn write_padding(file: &mut File, member: &Member) -> io::Result<()> {
+fn write_padding(file: &mut &File, member: &Member) -> io::Result<()> {
     io::copy(&mut io::repeat(0).take(member.padding()), file).map(drop)
 }
 
-fn copy(bundle: &VerifiedBundle, blob: &Descriptor, item: &str, to: &mut File) -> Result<(), Error> {
+fn copy(bundle: &VerifiedBundle, blob: &Descriptor, item: &str, to: &mut &File) -> Result<(), Error> {
     let mut reader = BufReader::with_capacity(BUFFER, bundle.reader(blob)?);
     io::copy(&mut reader, to).map(drop).map_err(|source| Error::Content { item: item.to_owned(), source })
 }

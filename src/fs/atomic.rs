@@ -51,14 +51,6 @@ impl AtomicFile {
         }
     }
 
-    /// The open file, for those who write it by themselves.
-    pub fn file_mut(&mut self) -> &mut File {
-        match &mut self.file {
-            Content::Unnamed(file) => file,
-            Content::Named(file) => file.as_file_mut(),
-        }
-    }
-
     /// Flushes it to the disk and gives it its name and exactly this mode, in place of what had that name.
     pub fn commit(self, mode: u32) -> Result<()> {
         let Self { path, file } = self;

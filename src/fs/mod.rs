@@ -108,10 +108,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 pub fn write_atomic_with<E: From<Error>>(
     path: &Path,
     mode: u32,
-    write: impl FnOnce(&mut File) -> std::result::Result<(), E>,
+    write: impl FnOnce(&mut &File) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
-    let mut file = AtomicFile::create(path)?;
-    write(file.file_mut())?;
+    let file = AtomicFile::create(path)?;
+    write(&mut file.file())?;
     Ok(file.commit(mode)?)
 }
 

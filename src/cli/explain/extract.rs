@@ -27,7 +27,8 @@ pub fn explain(error: &Error) -> Explanation {
         Error::Content { source, .. } if source.kind() == std::io::ErrorKind::InvalidData => {
             (REFUSED, Some("the file was damaged or altered after signing; copy it again, then run `coracle verify`".to_owned()))
         }
-        Error::Content { .. } | Error::Bundle(_) | Error::File(_) => (FAILED, None),
+        Error::Bundle(error) => return super::bundle::explain(error),
+        Error::Content { .. } | Error::File(_) => (FAILED, None),
     };
     Explanation { exit, hint, ..Explanation::default() }
 }
