@@ -70,10 +70,14 @@ fn is_terminal(name: &[&str]) -> bool {
         || matches!(name, ["std", "io", "IsTerminal", ..])
 }
 
-/// Files of wire types: a version is a file.
+/// Files of wire types: a version is a file, `v1.rs` or `sigstore_v0_3.rs`, or a directory `v1/`.
 fn is_wire(source: &Source) -> bool {
+    let versioned = |word: &str| {
+        let version = word.split_once("_v").map(|(_, version)| version).or_else(|| word.strip_prefix('v'));
+        version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+    };
     let stem = source.path.trim_end_matches(".rs");
-    stem.ends_with("/v1") || stem.ends_with("_v1") || stem.contains("/v1/") || stem == "src/types/oci" || source.room() == "cli"
+    stem.split('/').any(versioned) || stem == "src/types/oci" || source.room() == "cli"
 }
 
 /// Everything that stands where it must not.
@@ -148,6 +152,8 @@ mod tests {
         assert_eq!(findings("src/create/x.rs", text), [serde, allow, print]);
         assert_eq!(findings("src/create/definition/v1.rs", text), [allow, print]);
         assert_eq!(findings("src/deploy/journal_v1.rs", text), [allow, print]);
+        assert_eq!(findings("src/bundle/sigstore_v0_3.rs", text), [allow, print]);
+        assert_eq!(findings("src/deploy/volumes.rs", text), [serde, allow, print]);
         assert_eq!(findings("src/cli/x.rs", text), [allow]);
     }
 }

@@ -16,7 +16,9 @@ fn known_to(room: &str) -> Option<Vec<&'static str>> {
     Some(match room {
         "main" => vec!["cli"],
         "types" => vec![],
-        "io" | "fs" | "event" | "command" => vec!["types"],
+        "io" | "fs" | "event" => vec!["types"],
+        // What a child that stays writes goes to a file.
+        "command" => vec!["types", "fs"],
         "store" => vec!["types", "io", "fs"],
         // It starts no processes, so it does not know who does.
         "bundle" => vec!["types", "io", "fs", "event", "store"],
