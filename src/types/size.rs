@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A number of bytes that prints in binary units, with one digit after the point where that says something: `18 B`, `1.3 GiB`, `412 MiB`. Never rounded up.
+/// A number of bytes that prints in binary units, with one digit after the point where that says something: `18 B`, `1.2 GiB`, `412 MiB`. Never rounded up.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ByteSize(pub u64);
 
@@ -39,7 +39,7 @@ mod tests {
             (1024, "1.0 KiB"),
             (1_500_000, "1.4 MiB"),
             (432_013_312, "412 MiB"),
-            (1_395_864_371, "1.3 GiB"),
+            (1_395_864_371, "1.2 GiB"),
             (u64::MAX, "16383 PiB"),
         ] {
             assert_eq!(size(bytes), text);

@@ -235,8 +235,8 @@ fn inspect_shows_tables_of_images_and_files() {
     let text = |section: &str| String::from_utf8(carried.coracle("inspect", &[section, "--key", "1.pub"]).stdout).unwrap();
     insta::assert_snapshot!(text("images"), @r"
     IMAGE                     PLATFORM     SIZE     LAYERS  DIGEST
-    registry.example/app:1.0  linux/amd64  2.6 KiB  1       sha256:c8c5aa57281c44c00968613fe250dad7d05c877918fe71969c068fd17b102b64
-    registry.example/app:1.0  linux/arm64  2.6 KiB  1       sha256:38d64fc76d35b641e069262041dd4cc4713ad2fc21a6d8237ba39fd68d329fdc
+    registry.example/app:1.0  linux/amd64  2.5 KiB  1       sha256:c8c5aa57281c44c00968613fe250dad7d05c877918fe71969c068fd17b102b64
+    registry.example/app:1.0  linux/arm64  2.5 KiB  1       sha256:38d64fc76d35b641e069262041dd4cc4713ad2fc21a6d8237ba39fd68d329fdc
     ");
     insta::assert_snapshot!(text("files"), @r"
     FILE           MODE  OWNER  PLATFORM     SIZE  COMPONENT  FROM
