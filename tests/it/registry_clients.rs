@@ -1,4 +1,5 @@
 //! Real clients pull from a registry that serves a node's store on loopback.
+#![expect(clippy::print_stderr, reason = "a test says on stderr why it was skipped")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -87,7 +88,7 @@ fn fill(state: &Path) -> Descriptor {
 fn have(program: &str, test: &str) -> bool {
     match Command::new(program).arg("--version").output() {
         Err(error) if error.is_not_found() && std::env::var_os("CI").is_none() => {
-            println!("skipped {test}: `{program}` is not installed");
+            eprintln!("skipped {test}: `{program}` is not installed");
             false
         }
         other => other.is_ok_and(|_| true) || panic!("`{program}` cannot be run"),

@@ -122,9 +122,9 @@ fn explain_image(error: &image::Error) -> Explanation {
     }
 }
 
-fn explain_transport(host: &str, source: &reqwest::Error) -> Explanation {
+fn explain_transport(host: &str, source: &(dyn std::error::Error + 'static)) -> Explanation {
     let mut text = String::new();
-    let mut cause: Option<&dyn std::error::Error> = Some(source);
+    let mut cause = Some(source);
     while let Some(error) = cause {
         text += &error.to_string();
         cause = error.source();

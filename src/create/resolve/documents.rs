@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Deserialize;
-
 use super::Cause;
+use super::document_v2::Shape;
 use crate::create::fetch::blocking;
 use crate::create::source::{self, DOCUMENT_LIMIT, Sources, archive};
 use crate::event::Observer;
@@ -139,14 +138,6 @@ impl<'a> Documents<'a> {
 enum Put {
     New,
     There,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shape {
-    schema_version: Option<u32>,
-    media_type: Option<String>,
-    manifests: Option<serde::de::IgnoredAny>,
 }
 
 /// The descriptor of an index or manifest, from its bytes alone: the same bytes are the same kind of document whoever serves them and

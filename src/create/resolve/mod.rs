@@ -9,6 +9,7 @@
 //! All entries are resolved at once and all failures are reported together: a typo in the last image costs a second, not an hour.
 //! With a lock nobody is asked what a tag means, and with all documents in the store nobody is asked anything.
 
+mod document_v2;
 mod documents;
 mod files;
 mod images;

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use serde::Deserialize;
 use tokio::sync::{Mutex as AsyncMutex, OnceCell};
 use url::Url;
 
 use super::client::{HttpClient, host_of, read_limited, refused};
 use super::credentials::{Credentials, Found};
 use super::secret::{Login, Secret};
+use super::token_v2::TokenAnswer;
 use super::{Error, credentials};
 
 /// A token without `expires_in` lives this long (token.md, "Requesting a Token").
@@ -215,13 +215,6 @@ impl Tokens {
 
 fn slot<K: Ord, V: Default>(map: &Mutex<BTreeMap<K, Arc<V>>>, key: K) -> Arc<V> {
     Arc::clone(map.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default())
-}
-
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<Secret>,
-    access_token: Option<Secret>,
-    expires_in: Option<u64>,
 }
 
 impl TokenAnswer {

@@ -5,13 +5,13 @@
 //! `~/.docker/config.json`. Inside a file: an entry of `auths` for a part of the host's repositories (the longest counts, as with podman),
 //! `credHelpers` for the host, the entry of `auths` for the host, `credsStore`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
-use serde::Deserialize;
 
+use super::credential_helper_v1::HelperAnswer;
+use super::docker_config_v1::{Entry, LoginFile};
 use super::secret::{Login, Secret};
 use crate::command::{self, Command};
 use crate::fs;
@@ -117,35 +117,6 @@ pub struct Found {
     pub login: Login,
     /// For messages: `/home/a/.docker/config.json`.
     pub from: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct LoginFile {
-    auths: BTreeMap<String, Entry>,
-    cred_helpers: BTreeMap<String, String>,
-    creds_store: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Entry {
-    auth: Option<Secret>,
-    username: Option<String>,
-    password: Option<Secret>,
-    identitytoken: Option<Secret>,
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::new)
-    }
-}
-
-impl std::fmt::Debug for LoginFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.auths.keys()).entries(self.cred_helpers.keys()).finish()
-    }
 }
 
 impl Credentials {
@@ -266,13 +237,6 @@ fn bare_host(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HelperAnswer {
-    username: String,
-    secret: Secret,
 }
 
 /// `docker-credential-NAME get` (docker-credential-helpers, README, "Development").

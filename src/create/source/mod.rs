@@ -13,7 +13,9 @@
 pub mod archive;
 mod auth;
 mod client;
+mod credential_helper_v1;
 pub mod credentials;
+mod docker_config_v1;
 mod error;
 #[cfg(test)]
 pub mod fake;
@@ -27,6 +29,7 @@ mod secret;
 pub mod server;
 #[cfg(test)]
 mod tests;
+mod token_v2;
 
 use std::collections::BTreeMap;
 use std::fmt;

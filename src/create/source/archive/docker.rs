@@ -1,4 +1,4 @@
-//! Docker archives (`docker save`, image-spec's `spec/v1.2.md` of moby): an OCI manifest is made for each image, always the same one.
+//! Docker archives (`docker save`, moby's `image/spec/v1.2.md`): an OCI manifest is made for each image, always the same one.
 //!
 //! Layers lie in them uncompressed, and the configuration's `rootfs.diff_ids` are then their digests: nothing has to be hashed to name
 //! them, and a wrong one is found when it is fetched. A gzipped layer (as some tools write) is hashed.
@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use serde::Deserialize;
-
+use super::docker_save_v1_2::{Config, Entry};
 use super::members::{GZIP, Span};
 use super::{Archive, Error, Named};
 use crate::io::HashingWriter;
@@ -18,26 +17,6 @@ use crate::types::{Descriptor, Digest, InvalidDigest, MediaType};
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The same, gzipped.
 const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Entry {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    #[serde(default)]
-    layers: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Config {
-    rootfs: RootFs,
-}
-
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(default)]
-    diff_ids: Vec<String>,
-}
 
 /// Reads `manifest.json` and fills the archive's images, documents and blobs.
 pub fn read(archive: &mut Archive, manifest: &[u8]) -> Result<(), Error> {

@@ -10,15 +10,16 @@
 //! refused. Memory holds the table of members and documents under [`super::DOCUMENT_LIMIT`].
 
 mod docker;
+mod docker_save_v1_2;
 mod members;
+mod oci_layout_v1;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use self::members::{Members, Span};
+use self::oci_layout_v1::LayoutFile;
 use super::DOCUMENT_LIMIT;
 use crate::fs;
 use crate::types::oci::{ImageIndex, InvalidDocument};
@@ -119,12 +120,6 @@ pub struct Archive {
 struct Named {
     names: Vec<String>,
     top: Descriptor,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LayoutFile {
-    image_layout_version: String,
 }
 
 impl Archive {
