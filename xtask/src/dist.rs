@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::child;
+use crate::{child, file};
 
 /// One binary.
 struct Build {
@@ -73,7 +73,7 @@ fn same_bundle(dist: &Path) -> Result<()> {
         }
         command.current_dir(place.path()).args(["create", "minimal", "--unsigned", "--cache", "cache", "-o", "bundle"]).args(tools);
         child::output(&mut command)?;
-        made.push((build.arch, std::fs::read(place.path().join("bundle"))?));
+        made.push((build.arch, file::read(&place.path().join("bundle"))?));
     }
     ensure!(made.windows(2).all(|pair| pair[0].1 == pair[1].1), "the binaries make different bundles");
     println!(
