@@ -1,10 +1,10 @@
-//! The OCI registry that an isolated node runs: the pull side of distribution-spec 1.1 over a node's store.
+//! The OCI registry that an isolated node runs: the pull side of distribution-spec 1.1 over a node's store or over bundle files.
 //!
 //! ```text
 //! TcpListener ──server──→ connection ──answer──→ Route ──→ dyn Content ──→ Descriptor ──stream──→ pieces of 256 KiB
 //!               limits      HTTP/1.1    path,     route      │
 //!                                       headers              ├── node::NodeContent:  store/ and registry/names/*.json → Catalog
-//!                                                            └── (a bundle file, read in place)
+//!                                                            └── bundle::BundleContent: bundle files, read in place
 //! ```
 //!
 //! An image is known as `HOST/PATH` (a port as `HOST__PORT`) and, for a request with `?ns=HOST` as containerd sends to a mirror, as
@@ -14,6 +14,7 @@
 
 pub mod activation;
 mod answer;
+pub mod bundle;
 mod catalog;
 pub mod content;
 pub mod names;
@@ -28,6 +29,7 @@ mod stream;
 mod tests;
 
 pub use answer::router;
+pub use bundle::BundleContent;
 pub use content::{Content, ContentError};
 pub use names_v1::Invalid as InvalidNames;
 pub use node::NodeContent;

@@ -8,13 +8,13 @@ use std::time::Duration;
 use crate::upstream::{Upstream, noise};
 
 /// A directory with a definition, a key and a cache.
-struct Bench {
+pub struct Bench {
     directory: tempfile::TempDir,
-    upstream: Upstream,
+    pub upstream: Upstream,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Self { directory: tempfile::tempdir().unwrap(), upstream: Upstream::start() };
         let image = bench.upstream.image("team/web", "1.0", 1, 300_000);
         let base = bench.upstream.image("team/base", "2", 2, 20_000);
@@ -34,7 +34,7 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -42,7 +42,7 @@ impl Bench {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn coracle(&self) -> Command {
+    pub fn coracle(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coracle"));
         command
             .current_dir(self.directory.path())
@@ -53,7 +53,7 @@ impl Bench {
         command
     }
 
-    fn create(&self, cache: &str, output: &str) -> Command {
+    pub fn create(&self, cache: &str, output: &str) -> Command {
         let mut command = self.coracle();
         command.args([
             "create",
@@ -70,14 +70,14 @@ impl Bench {
         command
     }
 
-    fn made(&self, cache: &str, output: &str) -> Vec<u8> {
+    pub fn made(&self, cache: &str, output: &str) -> Vec<u8> {
         let ran = self.create(cache, output).output().unwrap();
         assert!(ran.status.success(), "{}", text(&ran));
         std::fs::read(self.path(output)).unwrap()
     }
 }
 
-fn text(output: &Output) -> String {
+pub fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

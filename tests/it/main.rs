@@ -9,6 +9,7 @@
 mod bundle_commands;
 mod create;
 mod definition;
+mod registry_bundle;
 mod registry_clients;
 mod trust_tools;
 mod upstream;

@@ -54,8 +54,6 @@ fn show(place: &Path) -> Result<()> {
     println!("\n# On the isolated side: the upstream is gone, the bundle and (by another way) the public key are there.");
     demo.run(&["verify", BUNDLE, "--key", "release.pub"])?;
     demo.run(&["inspect", BUNDLE, "--key", "release.pub"])?;
-    println!("$ mkdir node");
-    std::fs::create_dir(place.join("node"))?;
     demo.run(&["deploy", BUNDLE, "--key", "release.pub", "--root", "node", "--yes"])?;
     demo.check_files()?;
     let before = listing(&place.join("node"))?;

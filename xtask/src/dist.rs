@@ -3,10 +3,11 @@
 //! Rust brings musl's libc and the linker; the C in ring and zstd needs a compiler for each architecture, which Debian has.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::child;
+use crate::{child, file};
 
 /// One binary.
 struct Build {
@@ -52,6 +53,33 @@ pub fn run() -> Result<()> {
     for build in &BUILDS {
         make(build, &dist.join(format!("coracle-linux-{}", build.arch)))?;
     }
+    same_bundle(&dist)
+}
+
+/// Both binaries make the same bundle, byte for byte: of an example, and of both binaries, which travel in it.
+fn same_bundle(dist: &Path) -> Result<()> {
+    let mut made: Vec<(&str, Vec<u8>)> = Vec::new();
+    for build in &BUILDS {
+        let Some(mut command) = runner(build, &dist.join(format!("coracle-linux-{}", build.arch))) else {
+            println!("  bundles not compared: there is no {}", build.emulator);
+            return Ok(());
+        };
+        let place = tempfile::tempdir()?;
+        let example = crate::root().join("examples/minimal");
+        child::step(child::command("cp").arg("-r").arg(&example).arg(place.path().join("minimal")))?;
+        let mut tools = Vec::new();
+        for arch in BUILDS.iter().map(|build| build.arch) {
+            tools.push(format!("--tool=linux/{arch}={}", dist.join(format!("coracle-linux-{arch}")).display()));
+        }
+        command.current_dir(place.path()).args(["create", "minimal", "--unsigned", "--cache", "cache", "-o", "bundle"]).args(tools);
+        child::output(&mut command)?;
+        made.push((build.arch, file::read(&place.path().join("bundle"))?));
+    }
+    ensure!(made.windows(2).all(|pair| pair[0].1 == pair[1].1), "the binaries make different bundles");
+    println!(
+        "  all of them make the same bundle, byte for byte: {:.1} MB",
+        megabytes(made.first().map_or(0, |(_, bytes)| bytes.len() as u64))
+    );
     Ok(())
 }
 
@@ -87,19 +115,23 @@ fn make(build: &Build, file: &Path) -> Result<()> {
 
 /// What it says about itself, where it can be run.
 fn version(build: &Build, file: &Path) -> Result<Option<String>> {
-    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let mut command = if build.arch == own {
-        child::command(file)
-    } else if child::on_path(build.emulator) {
-        let mut command = child::command(build.emulator);
-        command.arg(file);
-        command
-    } else {
-        return Ok(None);
-    };
+    let Some(mut command) = runner(build, file) else { return Ok(None) };
     let said = child::output(command.arg("--version"))?;
     ensure!(said.starts_with("coracle "), "{} says `{}`", file.display(), said.trim());
     Ok(Some(said.trim().to_owned()))
+}
+
+/// What runs it here: itself, or an emulator that is installed.
+fn runner(build: &Build, file: &Path) -> Option<Command> {
+    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    if build.arch == own {
+        return Some(child::command(file));
+    }
+    child::on_path(build.emulator).then(|| {
+        let mut command = child::command(build.emulator);
+        command.arg(file);
+        command
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]

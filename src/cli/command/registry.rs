@@ -1,15 +1,17 @@
 //! `coracle registry serve`: the node registry by itself.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::deploy::open_verified;
 use crate::cli::explain::registry::Error;
+use crate::cli::keys::TrustArgs;
 use crate::cli::{Exit, Ui};
-use crate::registry::{Content, NodeContent, activation, serve};
+use crate::registry::{BundleContent, Content, NodeContent, activation, serve};
 
 /// The OCI registry of an isolated node
 #[derive(Debug, clap::Args)]
@@ -29,6 +31,11 @@ struct ServeArgs {
     /// The directory that deploy keeps, with `store` and `registry` in it
     #[arg(long, value_name = "DIR", default_value = "/var/lib/coracle", env = "CORACLE_STORE")]
     store: PathBuf,
+    /// Serves this bundle as it is, instead of what a node holds; can be repeated
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    bundle: Vec<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Where to listen; a socket that systemd hands over comes before this
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", env = "CORACLE_LISTEN")]
     listen: SocketAddr,
@@ -44,7 +51,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let environment = |name: &str| std::env::var(name).ok();
     let listener = listener(args.listen, &environment)?;
     let address = listener.local_addr()?;
-    let content: Arc<dyn Content> = Arc::new(NodeContent::open(&args.store).map_err(Error::Content)?);
+    let (content, what) = content(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -52,11 +59,22 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         let shutdown = async move {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         };
-        announce(&args.store, address, &*content, ui)?;
+        announce(&what, address, &*content, ui)?;
         activation::notify_ready(&environment).context("cannot tell systemd that the registry is ready")?;
         serve(content, listener, shutdown).await.map_err(Error::Serve)?;
         Ok(Exit::Done)
     })
+}
+
+/// What is served, and its name for people.
+fn content(args: &ServeArgs) -> anyhow::Result<(Arc<dyn Content>, String)> {
+    if args.bundle.is_empty() {
+        let node = NodeContent::open(&args.store).map_err(Error::Content)?;
+        return Ok((Arc::new(node), args.store.display().to_string()));
+    }
+    let bundles = args.bundle.iter().map(|path| open_verified(path, &args.trust)).collect::<anyhow::Result<Vec<_>>>()?;
+    let names: Vec<String> = args.bundle.iter().map(|path| path.display().to_string()).collect();
+    Ok((Arc::new(BundleContent::new(bundles)), names.join(", ")))
 }
 
 /// The socket that systemd holds, or one of our own.
@@ -75,9 +93,9 @@ fn listener(listen: SocketAddr, environment: activation::Environment<'_>) -> any
 }
 
 /// What is served, and how to pull it.
-fn announce(state: &Path, address: SocketAddr, content: &dyn Content, ui: &Ui) -> anyhow::Result<()> {
+fn announce(what: &str, address: SocketAddr, content: &dyn Content, ui: &Ui) -> anyhow::Result<()> {
     let repositories = content.repositories().map_err(Error::Content)?;
-    ui.say(&format!("serving {} repositories of {} on http://{address}", repositories.len(), state.display()));
+    ui.say(&format!("serving {} repositories of {what} on http://{address}", repositories.len()));
     let name = repositories.first().map_or("HOST/PATH", String::as_str);
     ui.say(&format!("pull as {address}/{name}:TAG"));
     Ok(())

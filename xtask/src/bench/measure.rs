@@ -11,7 +11,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 /// How often the peak memory of a child is read: what grows in the last of these before its end is missed.
 const SAMPLE: Duration = Duration::from_millis(2);
 /// How often the directory is measured.
-const DISK: Duration = Duration::from_millis(100);
+const DISK: Duration = Duration::from_millis(50);
 
 /// What a command used.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +60,7 @@ pub fn measure(command: &mut Command, directory: &Path) -> Result<(Usage, String
         // A process that just ended has no memory any more: the peak before stays.
         usage.rss = usage.rss.max(field(&proc.join("status"), "VmHWM:").unwrap_or(0) * 1024);
         if looked.elapsed() > DISK {
-            usage.disk = usage.disk.max(disk_of(directory)?.saturating_sub(before));
+            usage.disk = usage.disk.max((disk_of(directory)? + nameless(&proc)).saturating_sub(before));
             looked = Instant::now();
         }
         std::thread::sleep(SAMPLE);
@@ -113,6 +113,18 @@ fn disk_of(directory: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
+/// Bytes of files that a process has open and that have no name: a temporary file that gets one at the end, or never.
+fn nameless(proc: &Path) -> u64 {
+    // What ends or is closed meanwhile counts nothing.
+    let Ok(open) = std::fs::read_dir(proc.join("fd")) else { return 0 };
+    let blocks = open.filter_map(Result::ok).filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let metadata = entry.path().metadata().ok()?;
+        (metadata.is_file() && target.to_string_lossy().ends_with(" (deleted)")).then_some((metadata.ino(), metadata.blocks()))
+    });
+    blocks.collect::<std::collections::BTreeMap<_, _>>().values().sum::<u64>() * 512
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +136,10 @@ mod tests {
         let mut command = crate::child::command("sh");
         let (usage, said) = measure(command.args(["-c", script]).current_dir(place.path()), place.path()).unwrap();
         assert_eq!(said, "done\n");
+        // A file without a name is seen while it is open.
+        let hidden = "exec 9>hidden; rm hidden; head -c 8388608 /dev/zero >&9; sleep 0.3";
+        let (seen, _) = measure(crate::child::command("sh").args(["-c", hidden]).current_dir(place.path()), place.path()).unwrap();
+        assert!(seen.disk >= 8 << 20, "{seen:?}");
         assert!(!usage.success && usage.wall > 0.0 && usage.cpu < 60.0, "{usage:?}");
         assert!(usage.read >= 16 << 20, "dd and cat read 8 MiB each: {usage:?}");
         assert!(usage.disk >= 8 << 20, "{usage:?}");

@@ -100,6 +100,7 @@ impl Bench {
         let create: Vec<&str> = create.into_iter().chain(["--plain-http", &registry, "--plain-http", &files]).collect();
         let bundle = "bench-1.0.0.tar.zst";
         let deploy = ["deploy", bundle, "--key", "bench.pub", "--root", "node", "--yes"];
+        std::fs::create_dir(self.place.join("node"))?;
         let mut rows = Vec::new();
         for (name, arguments) in [
             ("coracle create, cold", create.as_slice()),
