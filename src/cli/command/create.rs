@@ -1,23 +1,21 @@
 //! `coracle create`: from a definition to one signed bundle.
 
-use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args as ClapArgs;
 
-use super::sources::{SourceArgs, pair};
+use super::sources::SourceArgs;
 use crate::bundle::trust::SigningKey;
 use crate::bundle::{SignedBundle, UnsignedBundle};
 use crate::cli::ui::size;
 use crate::cli::{Exit, Ui, keys};
 use crate::create::media::Medium;
-use crate::create::{self, LockUse, Pinned, fetch, lock_path, tools};
+use crate::create::{self, LockUse, Pinned, fetch, lock_path};
 use crate::fs;
 use crate::store::Store;
-use crate::types::Platform;
 
 /// Make the bundle that a definition describes
 #[derive(Debug, ClapArgs)]
@@ -39,9 +37,6 @@ pub struct Args {
     /// Writes all that a bare node needs into this directory: bundle, tools, signatures, sums and a README
     #[arg(long, value_name = "DIR", env = "CORACLE_MEDIA")]
     media: Option<PathBuf>,
-    /// The static `coracle` that travels for a platform [default: coracle-linux-ARCH beside this program]; can be repeated
-    #[arg(long, value_name = "PLATFORM=PATH", value_parser = pair)]
-    tool: Vec<(String, String)>,
     /// Says what would be fetched, with sizes, and stops
     #[arg(long)]
     dry_run: bool,
@@ -63,7 +58,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     let lock_path = lock_path(&package);
     let locked = create::read_lock(&lock_path)?;
     let lock_text = locked.as_ref().map(create::lock::Lock::to_json);
-    let tools = tools::store(&store, &find_tools(args, &package.platforms, ui)?)?;
+    let tools = args.sources.tools(&package, &store, ui)?;
     let lock_use = if args.locked { LockUse::Require } else { LockUse::Follow };
     let runtime = tokio::runtime::Handle::current();
     let pinned = runtime.block_on(create::pin(package, locked, lock_use, tools, &sources, &store, ui))?;
@@ -77,22 +72,6 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     }
     let bundle = runtime.block_on(create::gather(pinned, &sources, &store, ui))?;
     write(args, bundle, &signing_keys, &store, ui)
-}
-
-fn find_tools(args: &Args, platforms: &[Platform], ui: &Ui) -> anyhow::Result<BTreeMap<Platform, Option<PathBuf>>> {
-    let named = args.tool.iter().map(|(platform, path)| Ok((platform.parse::<Platform>()?, PathBuf::from(path))));
-    let named = named.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    if let Some(other) = named.keys().find(|platform| !platforms.contains(platform)) {
-        bail!(super::Usage(format!("--tool names {other}, which the definition does not")));
-    }
-    let program = std::env::current_exe().context("cannot tell where this program lies")?;
-    let found = tools::find(platforms, &named, program.parent())?;
-    for (platform, _) in found.iter().filter(|(_, path)| path.is_none()) {
-        ui.say(&format!(
-            "  note       no coracle for {platform} travels: nodes of that platform must have it already (--tool {platform}=PATH)"
-        ));
-    }
-    Ok(found)
 }
 
 fn dry_run(pinned: &Pinned, store: &Store, ui: &Ui) -> anyhow::Result<Exit> {

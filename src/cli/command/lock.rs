@@ -5,7 +5,7 @@ use clap::Args as ClapArgs;
 use super::sources::SourceArgs;
 use crate::cli::{Exit, Format, Ui};
 use crate::create::lock::{Lock, Stale};
-use crate::create::{self, LockUse, lock_path, tools};
+use crate::create::{self, LockUse, lock_path};
 use crate::fs;
 
 /// Resolve every reference and pin it in coracle.lock, without fetching content
@@ -36,8 +36,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     let kept = locked.as_ref().map(|lock| forget(lock, &args.update)).transpose()?.flatten();
     let store = args.sources.store()?;
     let sources = args.sources.sources()?;
-    let program = std::env::current_exe()?;
-    let tools = tools::store(&store, &tools::find(&package.platforms, &std::collections::BTreeMap::new(), program.parent())?)?;
+    let tools = args.sources.tools(&package, &store, ui)?;
     let runtime = tokio::runtime::Handle::current();
     let pinned = runtime.block_on(create::pin(package, kept, LockUse::Follow, tools, &sources, &store, ui))?;
     let text = pinned.lock.to_json();

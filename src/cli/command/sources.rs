@@ -1,15 +1,18 @@
 //! Flags of every command that asks upstreams: where the cache is, whom to trust, whom to reach how.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use url::Url;
 
+use crate::cli::Ui;
 use crate::create::definition::{self, package::Package};
 use crate::create::source::{Environment, SourceOptions, Sources};
+use crate::create::tools;
 use crate::store::Store;
-use crate::types::Platform;
+use crate::types::{Descriptor, Platform};
 
 /// Flags of every command that reads a definition and asks upstreams.
 #[derive(Debug, Args)]
@@ -23,6 +26,9 @@ pub struct SourceArgs {
     /// Gives a parameter of the definition a value; can be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     pub param: Vec<(String, String)>,
+    /// The static `coracle` that travels for a platform [default: coracle-linux-ARCH beside this program]; can be repeated
+    #[arg(long, value_name = "PLATFORM=PATH", value_parser = pair)]
+    tool: Vec<(String, String)>,
     /// Where blobs are kept between runs [default: coracle in the user's cache directory]
     #[arg(long, value_name = "DIR", env = "CORACLE_CACHE")]
     pub cache: Option<PathBuf>,
@@ -53,6 +59,23 @@ impl SourceArgs {
             None => default_cache().context("no --cache is given, and neither XDG_CACHE_HOME nor HOME is set")?,
         };
         Ok(Store::open(path)?)
+    }
+
+    /// Finds the tools that travel and brings them into the store; says which platform goes without.
+    pub fn tools(&self, package: &Package, store: &Store, ui: &Ui) -> anyhow::Result<BTreeMap<Platform, Option<Descriptor>>> {
+        let named = self.tool.iter().map(|(platform, path)| Ok((platform.parse::<Platform>()?, PathBuf::from(path))));
+        let named = named.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        if let Some(other) = named.keys().find(|platform| !package.platforms.contains(platform)) {
+            bail!(super::Usage(format!("--tool names {other}, which the definition does not")));
+        }
+        let program = std::env::current_exe().context("cannot tell where this program lies")?;
+        let found = tools::find(&package.platforms, &named, program.parent())?;
+        for (platform, _) in found.iter().filter(|(_, path)| path.is_none()) {
+            ui.say(&format!(
+                "  note       no coracle for {platform} travels: nodes of that platform must have it already (--tool {platform}=PATH)"
+            ));
+        }
+        Ok(tools::store(store, &found)?)
     }
 
     /// Sets up the sources.
