@@ -434,3 +434,146 @@ impl WireDescriptor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text() -> impl Strategy<Value = String> {
+        "[ -~äß\n]{0,12}"
+    }
+
+    fn optional() -> impl Strategy<Value = Option<String>> {
+        proptest::option::of(text())
+    }
+
+    fn platforms() -> impl Strategy<Value = Vec<Platform>> {
+        proptest::sample::subsequence(Platform::supported().to_vec(), 0..=2)
+    }
+
+    fn descriptor() -> impl Strategy<Value = Descriptor> {
+        (text(), 0..u64::MAX, proptest::option::of(Just(Platform::linux_arm64())), optional(), text()).prop_map(
+            |(media_type, size, platform, artifact_type, value)| {
+                let blob = Descriptor::new(media_type.as_str(), Digest::of(media_type.as_bytes()), size).annotated("key", value);
+                Descriptor { platform, artifact_type, ..blob }
+            },
+        )
+    }
+
+    fn content() -> impl Strategy<Value = FileContent> {
+        let archive =
+            proptest::sample::select(vec![None, Some(ArchiveFormat::Tar), Some(ArchiveFormat::TarGzip), Some(ArchiveFormat::TarZstd)]);
+        (descriptor(), text(), text(), archive).prop_map(|(descriptor, title, origin, archive)| FileContent {
+            descriptor,
+            title,
+            origin,
+            archive,
+        })
+    }
+
+    fn placement() -> impl Strategy<Value = Placement> {
+        let path = || "(/[a-z]{1,5}){1,3}".prop_map(|path: String| path.parse().expect("a path"));
+        let members = (platforms(), proptest::collection::vec(text(), 0..3))
+            .prop_map(|(platforms, names)| platforms.into_iter().map(|platform| (platform, names.clone())).collect());
+        prop_oneof![
+            path().prop_map(Placement::File),
+            (path(), members, 0u32..3).prop_map(|(into, members, strip)| Placement::Extract { into, members, strip }),
+        ]
+    }
+
+    fn file() -> impl Strategy<Value = CarriedFile> {
+        let mode = proptest::option::of((0u32..0o10000).prop_map(crate::types::FileMode::from_bits));
+        (placement(), mode, optional(), optional(), any::<bool>(), content(), platforms()).prop_map(
+            |(placement, mode, owner, group, template, content, platforms)| {
+                let contents = platforms.into_iter().map(|platform| (platform, content.clone())).collect();
+                CarriedFile { placement, mode, owner, group, template, contents }
+            },
+        )
+    }
+
+    fn image() -> impl Strategy<Value = CarriedImage> {
+        ("[a-z]{1,6}:[0-9]{1,3}", descriptor(), platforms(), any::<bool>()).prop_map(|(reference, top, platforms, pin)| CarriedImage {
+            reference: reference.parse().expect("a reference"),
+            top,
+            platforms,
+            pin,
+        })
+    }
+
+    fn component() -> impl Strategy<Value = Component> {
+        let list = || proptest::collection::vec(text(), 0..3);
+        let only = (list(), platforms(), list()).prop_map(|(roles, platforms, os)| Only { roles, platforms, os });
+        let images = proptest::collection::vec(image(), 0..3);
+        ("[a-z]{1,8}", only, any::<bool>(), images, proptest::collection::vec(file(), 0..3)).prop_map(
+            |(name, only, optional, images, files)| Component { name: name.parse().expect("a name"), only, optional, images, files },
+        )
+    }
+
+    fn variable() -> impl Strategy<Value = Variable> {
+        (text(), optional(), any::<bool>(), optional(), any::<bool>(), optional()).prop_map(
+            |(description, default, required, pattern, sensitive, example)| Variable {
+                description,
+                default,
+                required,
+                pattern,
+                sensitive,
+                example,
+            },
+        )
+    }
+
+    fn contents() -> impl Strategy<Value = Contents> {
+        let version = || "[1-9]\\.[0-9]\\.[1-9](-rc\\.[1-9])?".prop_map(|text: String| text.parse().expect("a version"));
+        let os = (proptest::collection::vec(text(), 0..3), optional()).prop_map(|(ids, version)| OperatingSystem { ids, version });
+        let target =
+            (proptest::option::of(version()), proptest::collection::vec(os, 0..3)).prop_map(|(kubernetes, os)| Target { kubernetes, os });
+        let name = "[A-Za-z_][a-z]{0,5}".prop_map(|text: String| text.parse().expect("a name"));
+        let variables = proptest::collection::btree_map(name, variable(), 0..3);
+        let digest = || any::<[u8; 32]>().prop_map(Digest::from_bytes);
+        let chunks = proptest::collection::btree_map(digest(), proptest::collection::vec(digest(), 0..4), 0..3);
+        let components = proptest::collection::vec(component(), 0..3);
+        (version(), text(), platforms(), target, variables, components, text(), chunks).prop_map(
+            |(version, description, platforms, target, variables, components, lock, chunks)| Contents {
+                name: "demo".parse().expect("a name"),
+                version,
+                description,
+                platforms,
+                target,
+                variables,
+                components,
+                lock,
+                chunks,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_it_writes_with_keys_in_alphabetical_order(contents in contents()) {
+            let bytes = write(&contents);
+            prop_assert_eq!(&parse(&bytes).unwrap(), &contents);
+            // A map of the JSON library sorts its keys: only what is sorted already stays as it is.
+            let sorted: BTreeMap<String, serde_json::Value> = serde_json::from_slice(&bytes).unwrap();
+            prop_assert_eq!(serde_json::to_vec(&sorted).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_would_not_write() {
+        let good = r#"{"format":1,"lock":"{}","name":"demo","platforms":["linux/amd64"],"version":"1.0.0"}"#;
+        let says = |text: &str| parse(text.as_bytes()).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(says(good), Ok(()));
+        for (from, to, expected) in [
+            ("\"format\":1", "\"format\":2", "its format is 2, this program knows 1"),
+            (",\"name\"", ", \"name\"", "it is not in canonical form"),
+            ("\"lock\"", "\"description\":\"\",\"lock\"", "it is not in canonical form"),
+            ("\"lock\"", "\"later\":1,\"lock\"", "it has another shape"),
+            ("linux/amd64", "linux/x86_64", "it is not in canonical form"),
+        ] {
+            assert_eq!(says(&good.replace(from, to)), Err(expected.to_owned()), "{to}");
+        }
+        assert!(says(&good.replace("\"demo\"", "\"../demo\"")).unwrap_err().starts_with("`name`: "));
+    }
+}

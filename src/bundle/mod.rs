@@ -39,6 +39,7 @@ pub mod config_v1;
 mod content;
 pub mod contents;
 mod error;
+pub mod extract;
 mod frame;
 pub mod image;
 pub mod layout;

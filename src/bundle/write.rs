@@ -81,7 +81,7 @@ impl SignedBundle {
     /// # Errors
     /// As [`SignedBundle::write`], and file operations.
     pub fn write_file(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
-        let pending = fs::PendingFile::beside(path)?;
+        let pending = fs::AtomicFile::create(path)?;
         let written = self.write(store, pending.file(), threads, observer).map_err(|error| match error {
             Error::Write { source } => fs::Error::new("write", path, source).into(),
             other => other,

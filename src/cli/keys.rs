@@ -40,7 +40,7 @@ pub enum Error {
         reason: String,
     },
     /// A password is needed, and there is nobody to ask.
-    #[error("the key `{}` is encrypted, and there is no terminal to ask for its password", path.display())]
+    #[error("the password of `{}` is needed, and there is no terminal to ask for it", path.display())]
     NobodyToAsk {
         /// The file.
         path: PathBuf,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::definition::package::{Component, FileEntry, FileOrigin, ImageEntry};
 use super::resolution::{Resolution, ResolvedFile, ResolvedImage};
 use crate::bundle::contents::{self, ArchiveFormat, CarriedFile, CarriedImage, Contents, FileContent, Placement};
-use crate::bundle::image::ImageTree;
+use crate::bundle::image::{ImageTree, PlatformImage};
 use crate::bundle::parts::Parts;
 use crate::types::{Descriptor, Digest, ImageReference, Platform};
 
@@ -34,7 +34,7 @@ pub fn assemble(resolution: Resolution, tools: Tools, chunks: BTreeMap<Digest, V
 
 /// Every blob that is content, each once: layers, attestations' statements, files.
 pub fn content(resolution: &Resolution) -> Vec<Descriptor> {
-    let layers = resolution.images.iter().flatten().flat_map(|image| &image.tree.platforms).flat_map(|platform| platform.content());
+    let layers = resolution.images.iter().flatten().flat_map(|image| &image.tree.platforms).flat_map(PlatformImage::content);
     let files = resolution.files.iter().flatten().flat_map(BTreeMap::values).map(|file| &file.descriptor);
     let unique: BTreeMap<Digest, &Descriptor> = layers.chain(files).map(|descriptor| (descriptor.digest, descriptor)).collect();
     unique.into_values().cloned().collect()

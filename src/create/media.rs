@@ -11,10 +11,15 @@
 //! DIR/README.txt                    the lines to type
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::Error;
+use crate::bundle::UnsignedBundle;
+use crate::bundle::trust::SigningKey;
 use crate::fs;
-use crate::types::{Digest, Platform};
+use crate::io::HashingWriter;
+use crate::store::Store;
+use crate::types::{Descriptor, Digest, Platform};
 
 /// A file of the medium that is written from memory or copied from the store.
 #[derive(Debug)]
@@ -62,23 +67,20 @@ impl Readme<'_> {
             return text;
         }
         text.push_str("Signed by the key with this id (SHA-256 of the public key in DER):\n");
-        for id in *key_ids {
-            text.push_str(&format!("  {id}\n"));
-        }
+        text.extend(key_ids.iter().map(|id| format!("  {id}\n")));
         text.push_str(concat!(
             "\nBring the public key by another way than this medium, and compare its id:\n",
             "  openssl pkey -pubin -in release.pub -outform DER | sha256sum\n",
             "\nBefore anything on this medium is run, check it with the programs that the node has:\n",
             "  check() { base64 -d \"$1.sig\" > /tmp/check.sig && openssl dgst -sha256 -verify release.pub -signature /tmp/check.sig \"$1\"; }\n",
         ));
-        text.push_str(&format!("  check {root}\n"));
-        for tool in *tools {
-            text.push_str(&format!("  check {tool}\n"));
-        }
+        text.extend(std::iter::once(*root).chain(tools.iter().map(String::as_str)).map(|name| format!("  check {name}\n")));
         text.push_str("  check SHA256SUMS && sha256sum -c SHA256SUMS\n");
-        text.push_str(&format!(
-            "\nEach must say \"Verified OK\" or \"OK\". Then install the tool and let it do the rest:\n  install -m 0755 {tool} /usr/local/bin/coracle\n  coracle deploy {bundle} --key release.pub\n",
-        ));
+        text.push_str("\nEach must say \"Verified OK\" or \"OK\". Then install the tool and let it do the rest:\n");
+        text.extend([
+            format!("  install -m 0755 {tool} /usr/local/bin/coracle\n"),
+            format!("  coracle deploy {bundle} --key release.pub\n"),
+        ]);
         if tools.is_empty() {
             text.push_str("\nNo tool is on this medium: the node must have one already.\n");
         }
@@ -86,11 +88,87 @@ impl Readme<'_> {
     }
 }
 
-/// Writes a small file of the medium.
-pub fn write(directory: &Path, name: &str, bytes: &[u8], mode: u32) -> fs::Result<PathBuf> {
-    let path = directory.join(name);
-    fs::write_atomic(&path, bytes, mode)?;
-    Ok(path)
+/// What lies beside a bundle, ready to be written.
+#[derive(Debug)]
+pub struct Medium {
+    name: String,
+    root: Vec<u8>,
+    root_digest: Digest,
+    tools: Vec<(String, Descriptor)>,
+    signers: Vec<SigningKey>,
+}
+
+impl Medium {
+    /// What belongs to this bundle, with signatures by these keys.
+    pub fn of(bundle: &UnsignedBundle, signers: &[SigningKey]) -> Self {
+        let tools = bundle.metadata().tools().iter().flat_map(|(platform, tools)| {
+            tools.iter().filter(|(name, _)| name == "coracle").map(|(_, descriptor)| (tool_name(platform), descriptor.clone()))
+        });
+        Self {
+            name: format!("{}-{}", bundle.name(), bundle.version()),
+            root: bundle.root().to_vec(),
+            root_digest: bundle.root_digest(),
+            tools: tools.collect(),
+            signers: signers.to_vec(),
+        }
+    }
+
+    /// Writes everything beside the bundle, which lies in the directory already, and gives the names of what was written.
+    pub fn write(&self, directory: &Path, bundle: &Path, store: &Store) -> Result<Vec<String>, Error> {
+        let mut medium = Written { directory, signers: &self.signers, files: Vec::new(), names: Vec::new() };
+        medium.list(bundle)?;
+        let root = format!("{}.root.json", self.name);
+        medium.signed(&root, &self.root, 0o644)?;
+        for (name, descriptor) in &self.tools {
+            let bytes = store.read(descriptor)?;
+            medium.signed(name, &bytes, 0o755)?;
+        }
+        let key_ids: Vec<String> = self.signers.iter().map(|key| key.public().key_id().to_string()).collect();
+        let tools: Vec<String> = self.tools.iter().map(|(name, _)| name.clone()).collect();
+        let bundle = bundle.file_name().unwrap_or_default().to_string_lossy();
+        let readme = Readme { bundle: &bundle, root: &root, root_digest: self.root_digest, tools: &tools, key_ids: &key_ids };
+        medium.plain("README.txt", readme.text().as_bytes(), 0o644)?;
+        let sums = sums(&medium.files);
+        medium.signed("SHA256SUMS", sums.as_bytes(), 0o644)?;
+        Ok(medium.names)
+    }
+}
+
+struct Written<'a> {
+    directory: &'a Path,
+    signers: &'a [SigningKey],
+    files: Vec<MediaFile>,
+    names: Vec<String>,
+}
+
+impl Written<'_> {
+    /// Takes a file that is there already into the sums.
+    fn list(&mut self, path: &Path) -> Result<(), Error> {
+        let mut writer = HashingWriter::new(std::io::sink());
+        std::io::copy(&mut fs::open(path)?, &mut writer).map_err(|source| fs::Error::new("read", path, source))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.files.push(MediaFile { name, digest: writer.finish().1 });
+        Ok(())
+    }
+
+    fn plain(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        fs::write_atomic(&self.directory.join(name), bytes, mode)?;
+        self.files.push(MediaFile { name: name.to_owned(), digest: Digest::of(bytes) });
+        self.names.push(name.to_owned());
+        Ok(())
+    }
+
+    /// The file, and beside it one signature: the first signer's as `NAME.sig`, further ones with their key's id before the ending.
+    fn signed(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
+        self.plain(name, bytes, mode)?;
+        for (n, key) in self.signers.iter().enumerate() {
+            let signature = key.sign(bytes).to_der_base64();
+            let id = key.public().key_id().to_string();
+            let name = if n == 0 { format!("{name}.sig") } else { format!("{name}.{}.sig", &id[..16]) };
+            fs::write_atomic(&self.directory.join(name), &signature, 0o644)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -194,9 +194,9 @@ fn cut(list: Vec<String>, page: &Page, path: &str) -> (Vec<String>, Option<Strin
     let mut rest = list.into_iter().filter(|entry| page.last.as_ref().is_none_or(|last| entry > last));
     let entries: Vec<String> = rest.by_ref().take(n).collect();
     let link = match (entries.last(), rest.next()) {
-        (Some(last), Some(_)) => {
+        (Some(end), Some(_)) => {
             let query =
-                url::form_urlencoded::Serializer::new(String::new()).append_pair("n", &n.to_string()).append_pair("last", last).finish();
+                url::form_urlencoded::Serializer::new(String::new()).append_pair("n", &n.to_string()).append_pair("last", end).finish();
             Some(format!("<{path}?{query}>; rel=\"next\""))
         }
         _ => None,

@@ -23,6 +23,9 @@ pub struct Repository {
     referrers: BTreeMap<Digest, BTreeSet<Descriptor>>,
 }
 
+/// Gives the verified bytes of a document, `None` where it is not held.
+pub type Documents<'a, E> = &'a mut dyn FnMut(&Descriptor) -> Result<Option<Vec<u8>>, E>;
+
 /// A document that is in the way of a catalog.
 #[derive(Debug)]
 pub struct Unreadable {
@@ -45,7 +48,7 @@ impl Catalog {
         repository: &str,
         tag: Option<&str>,
         manifest: &Descriptor,
-        document: &mut dyn FnMut(&Descriptor) -> Result<Option<Vec<u8>>, E>,
+        document: Documents<'_, E>,
     ) -> Result<Vec<Unreadable>, E> {
         let mut unreadable = Vec::new();
         let mut open = vec![manifest.clone()];

@@ -24,6 +24,8 @@ mod refusal;
 mod route;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use answer::router;
 pub use content::{Content, ContentError};

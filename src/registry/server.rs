@@ -39,8 +39,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 256,
-            head: Duration::from_secs(60),
-            stall: Duration::from_secs(60),
+            head: Duration::from_mins(1),
+            stall: Duration::from_mins(1),
             shutdown: Duration::from_secs(10),
             head_bytes: 64 << 10,
         }

@@ -18,7 +18,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-pub use writer::{Begun, BlobWriter, ChunkWriter};
+pub use writer::{Begun, BlobWriter, ChunkWriter, UnnamedWriter};
 
 use crate::fs;
 use crate::io::{CHUNK, VerifyingReader, read_verified};
@@ -224,6 +224,15 @@ impl Store {
     /// The partial file cannot be opened or locked.
     pub fn begin_chunks(&self, digest: Digest, size: u64) -> Result<Option<ChunkWriter>> {
         writer::begin_chunks(self, digest, size)
+    }
+
+    /// Begins to write a blob whose digest is not known yet. Its partial file is named after `key`, so that a killed run leaves one file
+    /// that the next run uses, and two runs take turns.
+    ///
+    /// # Errors
+    /// The partial file cannot be opened or locked.
+    pub fn begin_unnamed(&self, key: &str) -> Result<UnnamedWriter> {
+        writer::begin_unnamed(self, key)
     }
 
     /// Stores bytes that are in memory, and gives their digest.

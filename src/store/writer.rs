@@ -31,7 +31,7 @@ pub struct BlobWriter {
 
 pub(super) fn begin(store: &Store, digest: Digest, size: u64) -> Result<Begun> {
     let Some(file) = lock_partial(store, digest, size)? else { return Ok(Begun::Present) };
-    let mut writer = BlobWriter { store: store.clone(), digest, size, file, hashes: Hashes::new() };
+    let mut writer = BlobWriter { store: store.clone(), digest, size, file, hashes: Hashes::for_size(size) };
     writer.hash_what_is_there()?;
     Ok(Begun::Writer(Box::new(writer)))
 }
@@ -69,7 +69,7 @@ impl BlobWriter {
     pub fn restart(&mut self) -> Result<()> {
         self.file.set_len(0).map_err(|source| self.error(source))?;
         std::io::Seek::rewind(&mut self.file).map_err(|source| self.error(source))?;
-        self.hashes = Hashes::new();
+        self.hashes = Hashes::for_size(self.size);
         Ok(())
     }
 
@@ -94,7 +94,7 @@ impl BlobWriter {
         if self.hashes.bytes < self.size {
             return Err(Mismatch::Short { digest: self.digest, got: self.hashes.bytes, expected: self.size }.into());
         }
-        let (got, chunks) = std::mem::replace(&mut self.hashes, Hashes::new()).finish();
+        let (got, chunks) = std::mem::replace(&mut self.hashes, Hashes::for_size(self.size)).finish();
         if got != self.digest {
             self.restart()?;
             fs::remove_file(&self.store.partial_path(&self.digest))?;
@@ -197,36 +197,114 @@ pub(super) fn hash_chunks(store: &Store, descriptor: &Descriptor) -> Result<Vec<
     }
 }
 
-/// The digest of all bytes and of each chunk, both running.
+/// Writes one blob whose digest is not known before it is whole: a file by URL that was never seen. See [`Store::begin_unnamed`].
+pub struct UnnamedWriter {
+    store: Store,
+    partial: Digest,
+    file: File,
+    hashes: Hashes,
+}
+
+pub(super) fn begin_unnamed(store: &Store, key: &str) -> Result<UnnamedWriter> {
+    let partial = Digest::of(key.as_bytes());
+    // No blob has this size, so that what is locked is always a partial file.
+    let Some(file) = lock_partial(store, partial, u64::MAX)? else {
+        return Err(Error::Missing { digest: partial, root: store.root.clone() });
+    };
+    let mut writer = UnnamedWriter { store: store.clone(), partial, file, hashes: Hashes::new() };
+    writer.restart()?;
+    Ok(writer)
+}
+
+impl UnnamedWriter {
+    /// Starts over at byte 0.
+    ///
+    /// # Errors
+    /// The file cannot be truncated.
+    pub fn restart(&mut self) -> Result<()> {
+        self.file.set_len(0).map_err(|source| self.error(source))?;
+        std::io::Seek::rewind(&mut self.file).map_err(|source| self.error(source))?;
+        self.hashes = Hashes::new();
+        Ok(())
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|source| self.error(source))?;
+        self.hashes.update(bytes);
+        Ok(())
+    }
+
+    /// Gives the blob the name that its bytes have.
+    ///
+    /// # Errors
+    /// The file cannot be renamed.
+    pub fn commit(mut self) -> Result<(Digest, u64)> {
+        let size = self.hashes.bytes;
+        let (digest, chunks) = std::mem::replace(&mut self.hashes, Hashes::new()).finish();
+        let partial = self.store.partial_path(&self.partial);
+        if self.store.size_of(&digest)? == Some(size) {
+            fs::remove_file(&partial)?;
+            return Ok((digest, size));
+        }
+        if size > CHUNK {
+            write_chunks(&self.store, &digest, &chunks)?;
+        }
+        fs::set_mode(&partial, 0o444)?;
+        fs::rename(&partial, &self.store.blob_path(&digest))?;
+        Ok((digest, size))
+    }
+
+    fn error(&self, source: std::io::Error) -> Error {
+        Error::Write { digest: self.partial, path: self.store.partial_path(&self.partial), source }
+    }
+}
+
+/// The digest of all bytes and, for a blob that has more than one, of each chunk; all running.
 struct Hashes {
     all: Sha256,
-    chunk: Sha256,
+    chunk: Option<Sha256>,
     chunks: Vec<Digest>,
     bytes: u64,
 }
 
 impl Hashes {
     fn new() -> Self {
-        Self { all: Sha256::new(), chunk: Sha256::new(), chunks: Vec::new(), bytes: 0 }
+        Self { all: Sha256::new(), chunk: Some(Sha256::new()), chunks: Vec::new(), bytes: 0 }
+    }
+
+    /// The one chunk of a small blob has the digest of the whole: it is not hashed twice.
+    fn for_size(size: u64) -> Self {
+        let chunk = (size > CHUNK).then(Sha256::new);
+        Self { all: Sha256::new(), chunk, chunks: Vec::new(), bytes: 0 }
     }
 
     fn update(&mut self, mut bytes: &[u8]) {
         self.all.update(bytes);
+        let Some(chunk) = &mut self.chunk else {
+            self.bytes += bytes.len() as u64;
+            return;
+        };
         while !bytes.is_empty() {
             let room = usize::try_from(CHUNK - self.bytes % CHUNK).unwrap_or(usize::MAX);
             let (now, rest) = bytes.split_at(room.min(bytes.len()));
-            self.chunk.update(now);
+            chunk.update(now);
             self.bytes += now.len() as u64;
             if self.bytes.is_multiple_of(CHUNK) {
-                self.chunks.push(Digest::from_bytes(self.chunk.finalize_reset().into()));
+                self.chunks.push(Digest::from_bytes(chunk.finalize_reset().into()));
             }
             bytes = rest;
         }
     }
 
     fn finish(mut self) -> (Digest, Vec<Digest>) {
-        if !self.bytes.is_multiple_of(CHUNK) {
-            self.chunks.push(Digest::from_bytes(self.chunk.finalize().into()));
+        if let Some(chunk) = self.chunk
+            && !self.bytes.is_multiple_of(CHUNK)
+        {
+            self.chunks.push(Digest::from_bytes(chunk.finalize().into()));
         }
         (Digest::from_bytes(self.all.finalize().into()), self.chunks)
     }
@@ -302,6 +380,25 @@ mod tests {
         assert_eq!(store.chunk_digests(&descriptor).unwrap(), expected);
         fs::remove_file(&store.chunks_path(&descriptor.digest)).unwrap();
         assert_eq!(store.chunk_digests(&descriptor).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_blob_gets_the_name_that_its_bytes_have() {
+        let (_directory, store) = store();
+        let chunk = usize::try_from(CHUNK).unwrap();
+        for bytes in [b"small".to_vec(), vec![7; chunk + 5]] {
+            for _ in 0..2 {
+                let mut writer = store.begin_unnamed("https://files.example/a").unwrap();
+                writer.write(b"thrown away").unwrap();
+                writer.restart().unwrap();
+                writer.write(&bytes).unwrap();
+                let (digest, size) = writer.commit().unwrap();
+                let descriptor = Descriptor::of("x", &bytes);
+                assert_eq!((digest, size), (descriptor.digest, descriptor.size));
+                assert_eq!(store.read(&descriptor).unwrap(), bytes);
+                assert_eq!(fs::read_dir(&store.root().join("partial")).unwrap(), Vec::<std::path::PathBuf>::new());
+            }
+        }
     }
 
     #[test]

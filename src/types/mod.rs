@@ -7,6 +7,7 @@ mod name;
 pub mod oci;
 mod platform;
 mod reference;
+mod size;
 
 pub use descriptor::Descriptor;
 pub use digest::{Digest, InvalidDigest};
@@ -14,3 +15,4 @@ pub use media_type::MediaType;
 pub use name::{ComponentName, FileMode, InvalidName, NodePath, PackageName, VariableName};
 pub use platform::{InvalidPlatform, Platform};
 pub use reference::{ImageReference, InvalidReference};
+pub use size::ByteSize;

@@ -1,1 +1,14 @@
 //! Integration tests: one binary, one module per subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test takes what it made itself for granted, and looks at files as a stranger would"
+)]
+
+mod bundle_commands;
+mod create;
+mod definition;
+mod registry_clients;
+mod trust_tools;
+mod upstream;

@@ -13,6 +13,7 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Daemon {
     directory: tempfile::TempDir,
+    root: PathBuf,
     namespace: String,
     binaries: Option<PathBuf>,
     child: Option<Child>,
@@ -23,7 +24,7 @@ fn obstacle() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("they need root".to_owned());
     }
-    let tools = ["containerd", "ctr", "runc", "ip", "nsenter", "unshare", "busybox"];
+    let tools = ["containerd", "ctr", "runc", "ip", "nsenter", "unshare", "busybox", "mkfs.ext4"];
     let missing: Vec<&str> =
         tools.into_iter().filter(|tool| Command::new("sh").args(["-c", &format!("command -v {tool}")]).run().is_err()).collect();
     (!missing.is_empty()).then(|| format!("not installed: {}", missing.join(", ")))
@@ -32,6 +33,11 @@ fn obstacle() -> Option<String> {
 impl Daemon {
     /// Starts one; `None` where that cannot be done here and may be skipped.
     pub fn start() -> Option<Self> {
+        Self::start_on(None)
+    }
+
+    /// Starts one that keeps its data in a directory of the caller's.
+    pub fn start_on(root: Option<&Path>) -> Option<Self> {
         if let Some(obstacle) = obstacle() {
             assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI: {obstacle}");
             println!("skipped, real containerd: {obstacle}");
@@ -40,7 +46,8 @@ impl Daemon {
         let directory = tempfile::Builder::new().prefix("coracle-node-").tempdir().unwrap();
         let namespace = format!("coracle-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let binaries = std::env::var_os("CORACLE_TEST_CONTAINERD").map(PathBuf::from);
-        let mut daemon = Self { directory, namespace, binaries, child: None };
+        let root = root.map_or_else(|| directory.path().join("root"), Path::to_owned);
+        let mut daemon = Self { directory, root, namespace, binaries, child: None };
         Command::new("ip").args(["netns", "add", &daemon.namespace]).run().unwrap();
         Command::new("ip").args(["-n", &daemon.namespace, "link", "set", "lo", "up"]).run().unwrap();
         let outside = daemon.in_namespace(["busybox", "nc", "-w", "1", "192.0.2.1", "80"]).output().unwrap();
@@ -95,6 +102,14 @@ impl Daemon {
         }
     }
 
+    /// Does something while the process stands still.
+    pub fn while_frozen(&self, what: impl FnOnce()) {
+        let pid = Pid::from_child(self.child.as_ref().unwrap());
+        kill_process(pid, Signal::STOP).unwrap();
+        what();
+        kill_process(pid, Signal::CONT).unwrap();
+    }
+
     /// CPU seconds of the process until now.
     pub fn cpu_seconds(&self) -> f64 {
         let pid = self.child.as_ref().unwrap().id();
@@ -142,7 +157,8 @@ impl Daemon {
 
     fn config(&self) -> String {
         let directory = self.directory.path().display();
-        let head = format!("root = \"{directory}/root\"\nstate = \"{directory}/state\"\n[grpc]\naddress = \"{directory}/c.sock\"\n");
+        let root = self.root.display();
+        let head = format!("root = \"{root}\"\nstate = \"{directory}/state\"\n[grpc]\naddress = \"{directory}/c.sock\"\n");
         let pause = crate::sample::PAUSE;
         if self.binaries.is_some() {
             let runtime = "plugins.\"io.containerd.cri.v1.runtime\"";

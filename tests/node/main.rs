@@ -4,9 +4,13 @@
 //! pass, except where `CI` is set: there nothing is skipped. `CORACLE_TEST_CONTAINERD` names a directory with another containerd, its
 //! shim and ctr.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where what it took for granted is not so")]
+#![expect(clippy::print_stdout, reason = "what is skipped is said")]
+
 mod cri;
 mod daemon;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
+mod seeding_power_loss;
 mod seeding_speed;

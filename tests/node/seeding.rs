@@ -17,6 +17,7 @@ fn a_seeded_image_runs_without_a_network_and_outlives_garbage_collection() {
     let sample = Sample::of_two_images("");
     let images = sample.seed_images();
     let containerd = daemon.connect();
+    println!("containerd {}", containerd.version().unwrap());
     assert_eq!(containerd.facts().unwrap().snapshotter, "overlayfs");
     let snapshots = containerd.facts().unwrap().snapshot_root.unwrap();
     assert_eq!(snapshots, daemon.path("root/io.containerd.snapshotter.v1.overlayfs"));

@@ -78,14 +78,17 @@ fn a_read_that_fails_half_way_names_the_blob_and_the_next_run_goes_on() {
 fn a_containerd_that_is_restarted_in_the_middle_is_waited_for() {
     let Some(daemon) = Daemon::start() else { return };
     let daemon = Mutex::new(daemon);
-    let (killed, stopped): (fn(&mut Daemon), fn(&mut Daemon)) = (Daemon::kill, Daemon::stop);
-    for (at, how, end) in [(3, "killed", killed), (6, "killed", killed), (6, "stopped", stopped), (9, "stopped", stopped)] {
+    for (at, how) in [(3, "killed"), (6, "killed"), (6, "stopped"), (9, "stopped")] {
         let sample = Sample::of_two_images(&format!("{how}-at-{at}"));
         let images = sample.seed_images();
         let containerd = daemon.lock().unwrap().connect();
         let restart = || {
             let mut daemon = daemon.lock().unwrap();
-            end(&mut daemon);
+            if how == "killed" {
+                daemon.kill();
+            } else {
+                daemon.stop();
+            }
             daemon.spawn();
             Ok(())
         };
@@ -116,7 +119,7 @@ fn a_containerd_that_stays_away_is_given_up_on_in_time() {
 struct Cut<'a> {
     store: &'a Store,
     wrong: bool,
-    cut: bool,
+    ends_early: bool,
     asked_from: AtomicU64,
 }
 
@@ -128,7 +131,7 @@ impl BlobProvider for Cut<'_> {
         }
         self.asked_from.store(offset, Ordering::SeqCst);
         let head: Box<dyn Read + Send> = if self.wrong { Box::new(io::repeat(0)) } else { Box::new(reader) };
-        Ok(if self.cut { Box::new(head.take(3 << 20)) } else { head })
+        Ok(if self.ends_early { Box::new(head.take(3 << 20)) } else { head })
     }
 }
 
@@ -147,11 +150,11 @@ fn a_blob_goes_on_where_it_stopped_and_is_sent_again_where_that_was_wrong() {
         let layer = sample.layer(&[("noise", 0o644, &noise.take(6 << 20).collect::<Vec<u8>>())]);
         sample.image(&format!("registry.example/noise:{salt}"), &[&layer], &["/noise"]);
         let images = sample.seed_images();
-        let cut = Cut { store: &sample.store, wrong, cut: true, asked_from: AtomicU64::new(9) };
+        let cut = Cut { store: &sample.store, wrong, ends_early: true, asked_from: AtomicU64::new(9) };
         let error = containerd.seed(&images, &cut, &options(), &Silent).unwrap_err();
         assert!(matches!(&error, Error::Blob { digest, .. } if *digest == layer.0.digest), "{error:?}");
         assert_eq!(cut.asked_from.load(Ordering::SeqCst), 0);
-        let whole = Cut { wrong: false, cut: false, ..cut };
+        let whole = Cut { wrong: false, ends_early: false, ..cut };
         containerd.seed(&images, &whole, &options(), &Silent).unwrap();
         let asked_from = whole.asked_from.load(Ordering::SeqCst);
         assert!(expected.contains(&asked_from), "asked from {asked_from}, not {expected:?}");

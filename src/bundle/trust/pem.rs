@@ -21,7 +21,7 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, pem::Error> {
         let block = &rest[start..];
         let end_line = block.find(END).ok_or(pem::Error::PostEncapsulationBoundary)?;
         let end = block[end_line..].find('\n').map_or(block.len(), |newline| end_line + newline + 1);
-        let (label, bytes) = pem::decode_vec(block[..end].as_bytes())?;
+        let (label, bytes) = pem::decode_vec(&block.as_bytes()[..end])?;
         blocks.push(Block { label: label.to_owned(), bytes: Zeroizing::new(bytes) });
         rest = &block[end..];
     }

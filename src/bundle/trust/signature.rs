@@ -118,13 +118,6 @@ impl Signature {
     }
 }
 
-impl SignatureMember {
-    /// The names of its two members in the archive, in their order.
-    pub fn names(&self) -> [String; 2] {
-        [format!("signatures/{}.sigstore.json", self.key_id), format!("signatures/{}.sig", self.key_id)]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

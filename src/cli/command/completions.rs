@@ -15,9 +15,9 @@ pub struct Args {
 }
 
 /// Prints it.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+pub fn run(Args { shell }: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "coracle", &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), "coracle", &mut script);
     ui.print(String::from_utf8(script)?.trim_end())?;
     Ok(Exit::Done)
 }
@@ -31,12 +31,13 @@ pub struct ManArgs {
 
 /// Writes them.
 pub fn run_man(args: ManArgs, ui: &Ui) -> anyhow::Result<Exit> {
-    fs::create_dir_all(&args.dir)?;
+    let ManArgs { dir } = args;
+    fs::create_dir_all(&dir)?;
     let mut command = Cli::command();
     command.build();
     let mut pages = 0;
-    write_pages(&args.dir, &command, "coracle", &mut pages)?;
-    ui.say(&format!("  wrote      {pages} pages to {}", args.dir.display()));
+    write_pages(&dir, &command, "coracle", &mut pages)?;
+    ui.say(&format!("  wrote      {pages} pages to {}", dir.display()));
     Ok(Exit::Done)
 }
 

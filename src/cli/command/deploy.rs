@@ -98,11 +98,16 @@ fn assignment(text: &str) -> Result<(VariableName, String), String> {
 /// Deploys.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut options = options(&args)?;
+    let bundle = open_verified(&args.bundle, &args.trust)?;
     let host: Box<dyn Host> = match &args.root {
-        Some(root) => Box::new(LinuxHost::directory(root)?),
+        Some(root) => {
+            if !args.plan {
+                fs::create_dir_all(root)?;
+            }
+            Box::new(LinuxHost::directory(root)?)
+        }
         None => Box::new(LinuxHost::node(args.containerd_address)),
     };
-    let bundle = open_verified(&args.bundle, &args.trust)?;
     // Held from before the node is looked at until the end. Who only looks takes no lock and changes nothing.
     let will_change = !args.plan && (args.yes || ui.can_ask());
     let _lock = if will_change { Some(apply::lock(host.as_ref(), &holder(&args.bundle))?) } else { None };

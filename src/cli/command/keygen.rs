@@ -26,8 +26,9 @@ pub struct Args {
 
 /// Makes the pair; never overwrites a file.
 pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { prefix, unencrypted } = args;
     let with_end = |end: &str| {
-        let mut path = args.prefix.clone().into_os_string();
+        let mut path = prefix.clone().into_os_string();
         path.push(end);
         PathBuf::from(path)
     };
@@ -38,7 +39,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         }
     }
     let key = SigningKey::generate(getrandom::fill).map_err(Error::Random)?;
-    let pem = if args.unencrypted {
+    let pem = if unencrypted {
         key.to_pem()
     } else {
         let password = keys::new_password(&private, ui)?;
@@ -50,7 +51,7 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     create(&public, key.public().to_pem().as_bytes(), 0o644)?;
     fs::sync_directory(fs::parent(&public))?;
 
-    let protection = if args.unencrypted { "not encrypted: keep it where only you can read it" } else { "encrypted with your password" };
+    let protection = if unencrypted { "not encrypted: keep it where only you can read it" } else { "encrypted with your password" };
     let (private, public) = (private.display(), public.display());
     ui.say(&format!("  wrote      {private}   signs; {protection}"));
     ui.say(&format!("  wrote      {public}   verifies; may be shown to anybody"));

@@ -2,7 +2,6 @@
 
 use super::Explanation;
 use crate::bundle::Error;
-use crate::bundle::trust;
 
 const ALTERED: &str = "the file was damaged or altered after signing; copy it again, then run `coracle verify`";
 const FAULT: &str = "this is a fault of coracle or of the program that made the bundle; please report it with the message above";
@@ -17,7 +16,7 @@ pub fn explain(error: &Error) -> Explanation {
         Error::DamagedInStore { .. } => (1, "it was taken out of the cache; run the same command again and it is fetched anew"),
         Error::NotABundle { .. } => (3, "name a file that `coracle create` made; if it is one, it was cut off: copy it again"),
         Error::Damaged { .. } => (3, ALTERED),
-        Error::Untrusted { source, .. } => (3, untrusted(source)),
+        Error::Untrusted { source, .. } => return super::trust::explain(source),
         Error::Limit { .. } => (3, "no ordinary bundle comes near this limit: do not use the file unless you know who made it so"),
         Error::NotUnderstood { .. } => (3, "bring the coracle that made it: it travels in the bundle's own media directory"),
         Error::Closure { .. } | Error::Document { .. } | Error::Config { .. } | Error::Image(_) => (3, FAULT),
@@ -27,22 +26,10 @@ pub fn explain(error: &Error) -> Explanation {
     Explanation { exit, hint: Some(hint.to_owned()), ..Explanation::default() }
 }
 
-fn untrusted(error: &trust::Error) -> &'static str {
-    match error {
-        trust::Error::NoKeys => {
-            "name the key of whoever made it with --key, or put it into /etc/coracle/keys.d; get it by another way than the bundle"
-        }
-        trust::Error::Unsigned => "have it signed with `coracle sign`, by a key that is trusted here",
-        trust::Error::UntrustedKeys { .. } | trust::Error::TooFew { .. } => {
-            "if you trust another signer, name their key with --key; get it by another way than the bundle"
-        }
-        _ => "do not use this file: someone or something changed it or its signature; get it again from whoever made it",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::trust;
 
     #[test]
     fn what_is_refused_ends_with_3_and_what_failed_with_1() {

@@ -17,6 +17,7 @@ pub fn explain(error: &Error) -> Explanation {
         Error::Runtime(_) => "the system lets no more threads start: look at `ulimit -u` and free memory",
         Error::NoSnapshotter { .. } => "load the kernel module `overlay`, then restart containerd; `ctr plugins ls` shows what fails",
         Error::Call { .. } => "look at `journalctl -u containerd`, then run the same command again: it goes on where it stopped",
+        Error::Flush(_) => "look at the file system that containerd keeps its data on (`df`, `dmesg`), then run the same command again",
         Error::Lost { .. } => {
             "start containerd (`systemctl restart containerd`), then run the same command again: it goes on where it stopped"
         }

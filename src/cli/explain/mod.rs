@@ -2,13 +2,21 @@
 
 pub mod bundle;
 pub mod containerd;
+pub mod create;
+pub mod definition;
 pub mod deploy;
+pub mod extract;
 pub mod registry;
+pub mod source;
 pub mod trust;
 
 use std::process::ExitCode;
 
 use super::Ui;
+use super::command::Usage;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
 
 /// What an error means to the person who reads it. The headline is the error's own `Display`, the causes are its sources.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +31,18 @@ pub struct Explanation {
     pub hint: Option<String>,
 }
 
+impl Explanation {
+    /// An exit status and what to do next.
+    fn new(exit: u8, hint: impl Into<String>) -> Self {
+        Self { exit, place: None, cause: None, hint: Some(hint.into()) }
+    }
+
+    /// An exit status; the message says it all.
+    fn plain(exit: u8) -> Self {
+        Self { exit, ..Self::default() }
+    }
+}
+
 /// Prints an error and gives the exit status that belongs to it.
 pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
     let explanation = explain(error);
@@ -32,37 +52,35 @@ pub fn report(error: &anyhow::Error, ui: &Ui) -> ExitCode {
 
 /// Finds the typed error inside and asks its stage what it means.
 pub fn explain(error: &anyhow::Error) -> Explanation {
-    if let Some(error) = error.downcast_ref() {
-        return trust::explain(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return trust::explain_keys(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return bundle::explain(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain_bundle(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain_host(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain_facts(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain_receipt(error);
-    }
-    if let Some(error) = error.downcast_ref() {
-        return deploy::explain_nobody(error);
-    }
-    if let Some(error) = error.downcast_ref::<registry::Error>() {
-        return registry::explain(error);
-    }
-    Explanation { exit: 1, ..Explanation::default() }
+    connected_side(error).or_else(|| isolated_side(error)).or_else(|| either_side(error)).unwrap_or_else(|| Explanation::plain(FAILED))
+}
+
+fn connected_side(error: &anyhow::Error) -> Option<Explanation> {
+    (error.downcast_ref().map(create::explain))
+        .or_else(|| error.downcast_ref().map(definition::explain))
+        .or_else(|| error.downcast_ref().map(definition::explain_lock))
+        .or_else(|| error.downcast_ref().map(source::explain))
+}
+
+fn isolated_side(error: &anyhow::Error) -> Option<Explanation> {
+    (error.downcast_ref().map(deploy::explain))
+        .or_else(|| error.downcast_ref().map(deploy::explain_nobody))
+        .or_else(|| error.downcast_ref().map(registry::explain))
+        .or_else(|| error.downcast_ref().map(deploy::explain_plan))
+        .or_else(|| error.downcast_ref().map(deploy::explain_host))
+        .or_else(|| error.downcast_ref().map(deploy::explain_facts))
+        .or_else(|| error.downcast_ref().map(deploy::explain_receipt))
+        .or_else(|| error.downcast_ref().map(deploy::explain_bundle))
+}
+
+fn either_side(error: &anyhow::Error) -> Option<Explanation> {
+    (error.downcast_ref().map(bundle::explain))
+        .or_else(|| error.downcast_ref().map(trust::explain))
+        .or_else(|| error.downcast_ref().map(trust::explain_keys))
+        .or_else(|| error.downcast_ref().map(extract::explain))
+        .or_else(|| error.downcast_ref().map(create::explain_store))
+        .or_else(|| error.downcast_ref().map(create::explain_file))
+        .or_else(|| error.downcast_ref::<Usage>().map(|_| Explanation::plain(USAGE)))
 }
 
 /// The four things that a person reads, understandable without colour.

@@ -81,3 +81,70 @@ fn explain_key(error: &KeyError) -> (u8, Option<String>) {
     };
     (USAGE, Some(hint))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::trust::KeyId;
+    use crate::types::Digest;
+
+    fn shown(error: Error) -> String {
+        let path = "app-1.0.0.tar.zst".into();
+        let error = anyhow::Error::from(crate::bundle::Error::Untrusted { path, source: error });
+        let explanation = super::super::explain(&error);
+        assert_eq!(explanation.exit, 3);
+        super::super::render(&error, &explanation)
+    }
+
+    #[test]
+    fn says_how_a_key_gets_here_and_never_to_trust_one_that_came_along() {
+        insta::assert_snapshot!(shown(Error::NoKeys), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  no key is trusted here
+          hint   bring the signer's public key here by another way than the bundle, put it into /etc/coracle/keys.d (owned by root, mode 0644) or name it with --key, then compare its key id with the signer: openssl pkey -pubin -in KEY.pub -outform DER | sha256sum
+        "#);
+        insta::assert_snapshot!(shown(Error::UntrustedKeys { signed_by: vec![KeyId::from_bytes([0xab; 32])] }), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  no signature is by a trusted key; it claims to be signed by `abababababababababababababababababababababababababababababababab`
+          hint   ask the sender by another way (by phone, in person) whether one of these key ids is theirs; only then bring that public key here, not from the medium that the bundle came on, and put it into /etc/coracle/keys.d
+        "#);
+    }
+
+    #[test]
+    fn tells_a_forgery_from_a_signature_of_something_else() {
+        let key_id = KeyId::from_bytes([0xab; 32]);
+        insta::assert_snapshot!(shown(Error::BadSignature { key_id, place: Place::Embedded }), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  the embedded signature that claims the trusted key `abababababababababababababababababababababababababababababababab` does not verify
+          hint   the bundle or the signature was damaged or altered after signing; copy both again from where they were made, and if that does not help, ask the signer
+        "#);
+        let other = Error::OtherContent { place: Place::Detached(0), signed: Digest::of(b"a"), root: Digest::of(b"b") };
+        insta::assert_snapshot!(shown(other), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  the detached signature is made over other content: `sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb`, the root of this bundle is `sha256:3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d`
+          hint   the signature file belongs to another bundle or an older one: carry the one made for this bundle, or take the file away
+        "#);
+        insta::assert_snapshot!(shown(Error::TooFew { signed_by: vec![key_id], required: 3 }), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  1 trusted key(s) signed it, 3 are required
+          hint   2 more trusted signer(s) must sign: coracle sign BUNDLE --signing-key KEY; carry BUNDLE.sigstore.json beside the bundle
+        "#);
+        insta::assert_snapshot!(shown(Error::Unsigned), @r#"
+        error: refused bundle `app-1.0.0.tar.zst`
+          cause  the bundle is not signed
+          hint   ask for a signed bundle (coracle create --signing-key KEY), or for its detached signature BUNDLE.sigstore.json and put that beside it
+        "#);
+    }
+
+    #[test]
+    fn says_what_a_password_is_wrong_for() {
+        let error = anyhow::Error::from(keys::Error::Key { path: "release.key".into(), source: KeyError::WrongPassword });
+        let explanation = super::super::explain(&error);
+        assert_eq!(explanation.exit, 1);
+        insta::assert_snapshot!(super::super::render(&error, &explanation), @r#"
+        error: cannot use the key `release.key`
+          cause  the password does not open it
+          hint   type it again, or see what CORACLE_KEY_PASSWORD holds; a damaged key file looks the same
+        "#);
+    }
+}

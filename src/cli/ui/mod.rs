@@ -1,15 +1,14 @@
 //! The terminal: what goes to stdout and stderr, colour, progress, questions.
 
 mod progress;
-mod size;
 
 use std::io::{IsTerminal as _, Write as _};
 
 use clap::{Args, ValueEnum};
 
 use self::progress::Progress;
-pub use self::size::size;
 use crate::event::{Event, Observer};
+use crate::types::ByteSize;
 
 /// Flags that every command has.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +27,11 @@ enum Colour {
     Auto,
     Always,
     Never,
+}
+
+/// Bytes as a person says them: `1.3 GiB`.
+pub fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
 }
 
 /// How a command prints its result.

@@ -95,7 +95,7 @@ impl Progress {
                 }
             }
             Event::Retrying { what, cause, after } => {
-                self.say(&format!("  retrying   {what} in {} s: {cause}", after.as_secs_f32().ceil()))
+                self.say(&format!("  retrying   {what} in {} s: {cause}", after.as_secs_f32().ceil()));
             }
             Event::StepStarted { step } => {
                 if let Some(bar) = state.stages.get(&Stage::Apply).and_then(|running| running.bar.as_ref()) {
@@ -132,6 +132,10 @@ impl Progress {
         if let Some(bar) = running.bar {
             bar.finish_and_clear();
             self.bars.remove(&bar);
+        }
+        // The command says itself where it wrote what.
+        if stage == Stage::Write {
+            return;
         }
         self.say(&format!("  {:<10} {summary:<58} {:>6.1} s", words(stage).1, running.began.elapsed().as_secs_f32()));
     }

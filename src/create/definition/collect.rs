@@ -226,7 +226,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
         let Value::String(text) = &self.node.value else { return Err(self.expected("a string")) };
         if !variants.contains(&text.as_str()) {
-            let hint = if let [only] = variants { format!("write `{only}`") } else { suggest(text, variants) };
+            let hint = format!("write `{}`", variants.join("` or `"));
             return Err(Failure(Problem::new(self.node.at, format!("`{text}` is not known here")).hint(hint)));
         }
         visitor.visit_enum(text.as_str().into_deserializer())

@@ -20,6 +20,8 @@ use crate::types::{Platform, VariableName};
 pub(super) struct Context<'a> {
     /// The directory of the definition.
     pub directory: &'a Path,
+    /// The text of the definition.
+    pub text: &'a str,
     /// The files there.
     pub beside: &'a dyn Beside,
     /// Platforms that are wanted, sorted.
@@ -92,6 +94,7 @@ pub(super) fn convert(
     let root = Location { line: 1, column: 1 };
     let mut cx = Context {
         directory: &file.directory,
+        text: &file.text,
         beside,
         platforms: Platform::supported().to_vec(),
         parameters: Parameters::default(),

@@ -68,8 +68,7 @@ fn combinations(cx: &Context<'_>, entry: &v1::FileEntry, template: bool) {
     let Some(at) = entry.template.given().map(|template| template.at).filter(|_| template) else { return };
     if !entry.extract.is_absent() {
         cx.note(Problem::new(at, "an archive is no template").hint("carry the file that is a template by itself"));
-    }
-    if entry.source.value().is_some_and(|source| source.contains("://")) {
+    } else if entry.source.value().is_some_and(|source| source.contains("://")) {
         let problem = Problem::new(at, "a template from a URL is not supported yet by this version");
         cx.note(problem.hint("put the file beside coracle.yaml: then its names are checked at create"));
     }
@@ -189,14 +188,18 @@ fn digests(cx: &Context<'_>, sha256: &At<PerPlatform>, platforms: &[Platform]) -
         PerPlatform::Each(each) => each,
     };
     let mut digests = BTreeMap::new();
+    let mut missing = Vec::new();
     for platform in platforms {
         let field = if platform.architecture() == "amd64" { &each.amd64 } else { &each.arm64 };
         if field.is_absent() {
-            let message = format!("`sha256` has no value for {}", platform.architecture());
-            let hint = "give one for each platform that the file applies to, or none at all: the lock pins what is seen first";
-            cx.note(Problem::new(sha256.at, message).hint(hint));
+            missing.push(platform.architecture());
         }
         digests.extend(field.given().and_then(|text| digest(cx, text.at, &text.value)).map(|digest| (platform.clone(), digest)));
+    }
+    if !missing.is_empty() {
+        let message = format!("`sha256` has no value for {}", missing.join(" and "));
+        let hint = "give one for each platform that the file applies to, or none at all: the lock pins what is seen first";
+        cx.note(Problem::new(sha256.at, message).hint(hint));
     }
     digests
 }
@@ -274,21 +277,29 @@ fn templates(cx: &Context<'_>, entry: &v1::FileEntry, origins: &BTreeMap<Platfor
     }
 }
 
+/// The place of a line of inline content: exact for a block scalar, whose first line is where the scalar is.
+fn inline(cx: &Context<'_>, at: Location, line: u32) -> Location {
+    let line = at.line.saturating_add(line - 1);
+    let text = usize::try_from(line - 1).ok().and_then(|index| cx.text.lines().nth(index)).unwrap_or_default();
+    let column = text.find("${{").and_then(|start| u32::try_from(text[..start].chars().count() + 1).ok());
+    column.map_or(at, |column| Location { line, column })
+}
+
 fn template(cx: &Context<'_>, at: Location, file: Option<&str>, text: &str) {
     for placeholder in placeholders(text) {
-        let place = match file {
-            Some(file) => format!("`{file}` line {}", placeholder.line),
-            None => format!("line {} of the content", placeholder.line),
+        let (at, place) = match file {
+            Some(file) => (at, format!("`{file}` line {}: ", placeholder.line)),
+            None => (inline(cx, at, placeholder.line), String::new()),
         };
         let Some(name) = placeholder.name else {
-            let problem = Problem::new(at, format!("{place}: `${{{{` has no `}}}}` in its line"));
+            let problem = Problem::new(at, format!("{place}`${{{{` has no `}}}}` in its line"));
             cx.note(problem.hint("what is meant literally is written `$${{`"));
             continue;
         };
         if cx.variables.contains(&name) || NODE_FACTS.contains(&name.as_str()) {
             continue;
         }
-        let problem = Problem::new(at, format!("{place}: unknown variable `${{{{ {name} }}}}`"));
+        let problem = Problem::new(at, format!("{place}unknown variable `${{{{ {name} }}}}`"));
         let known = cx.variables.iter().map(String::as_str).chain(NODE_FACTS);
         let hint = if cx.parameters.declared.contains_key(&name) {
             "it is a parameter, which is known at create alone: declare a variable with its value as `default`".to_owned()

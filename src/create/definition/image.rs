@@ -28,30 +28,22 @@ fn entry_mapping(cx: &Context<'_>, at: Location, entry: &v1::ImageEntry, platfor
         }
         None => platforms.to_vec(),
     };
-    match (&entry.image, &entry.archive, &entry.list) {
-        (image, archive, list) if image.is_absent() && archive.is_absent() && list.is_absent() => {
-            let hint = "say `image: REFERENCE`, `archive: FILE` or `list: FILE`";
-            cx.note(Problem::new(at, "this entry names no image").hint(hint));
-            Vec::new()
-        }
-        (image, archive, list) if !list.is_absent() && !(image.is_absent() && archive.is_absent()) => {
+    let (image, archive, list) = (&entry.image, &entry.archive, &entry.list);
+    if !list.is_absent() {
+        if !image.is_absent() || !archive.is_absent() {
             cx.note(Problem::new(at, "`list` stands by itself").hint("make two entries of it"));
-            Vec::new()
+            return Vec::new();
         }
-        (image, archive, list) if archive.is_absent() && list.is_absent() => {
-            image.given().map(|text| references(cx, text.at, &text.value, &platforms, pin)).unwrap_or_default()
-        }
-        (image, archive, list) if list.is_absent() => {
-            let Some(archive) = archive.given() else { return Vec::new() };
-            let named = match image.given() {
-                Some(text) => by_reference(cx, text.at, &text.value, &platforms),
-                None if image.is_absent() => BTreeMap::new(),
-                None => return Vec::new(),
-            };
-            archives(cx, archive, &named, &platforms, pin)
-        }
-        (_, _, list) => list.given().map(|list| listed(cx, list, &platforms, pin)).unwrap_or_default(),
+        return list.given().map(|list| listed(cx, list, &platforms, pin)).unwrap_or_default();
     }
+    if !archive.is_absent() {
+        let named = image.given().map(|text| by_reference(cx, text.at, &text.value, &platforms)).unwrap_or_default();
+        return archive.given().map(|archive| archives(cx, archive, &named, &platforms, pin)).unwrap_or_default();
+    }
+    if image.is_absent() {
+        cx.note(Problem::new(at, "this entry names no image").hint("say `image: REFERENCE`, `archive: FILE` or `list: FILE`"));
+    }
+    image.given().map(|text| references(cx, text.at, &text.value, &platforms, pin)).unwrap_or_default()
 }
 
 /// One entry for each reference that a text becomes: more than one where it has `{arch}` in it.

@@ -130,3 +130,97 @@ pub fn parse(file: SourceFile, choices: &Choices<'_>, beside: &dyn Beside) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Files beside a definition that is not on a disk.
+    struct InMemory(BTreeMap<PathBuf, &'static str>);
+
+    impl Beside for InMemory {
+        fn look(&self, path: &Path) -> Result<Option<Entry>, fs::Error> {
+            Ok(self.0.contains_key(path).then_some(Entry::File))
+        }
+
+        fn read(&self, path: &Path) -> Result<String, fs::Error> {
+            self.0.get(path).map(|text| (*text).to_owned()).ok_or_else(|| fs::Error::new("open", path, std::io::ErrorKind::NotFound.into()))
+        }
+    }
+
+    const EXAMPLE: &str = include_str!("../../../examples/podinfo/coracle.yaml");
+
+    fn read(text: String) -> Result<Package, Error> {
+        let beside =
+            InMemory(BTreeMap::from([("x/files/podinfo.env".into(), "${{ port }}"), ("x/files/load-images.txt".into(), "busybox")]));
+        parse(SourceFile { path: "x/coracle.yaml".into(), directory: "x".into(), text }, &Choices::default(), &beside)
+    }
+
+    #[test]
+    fn parses_without_a_disk() {
+        let package = read(EXAMPLE.to_owned()).unwrap();
+        assert_eq!(
+            package.components.iter().map(|component| component.name.as_str()).collect::<Vec<_>>(),
+            ["sandbox", "podinfo", "podcli", "load"]
+        );
+    }
+
+    #[test]
+    fn an_image_named_per_architecture_is_one_entry_for_each_and_so_is_a_path() {
+        let text = "\
+apiVersion: coracle/v1alpha1
+kind: Package
+metadata: { name: demo, version: 1.0.0 }
+platforms: [linux/arm64, linux/amd64]
+components:
+  - name: one
+    images: [\"acme/{arch}:1\"]
+    files: [{ content: x, path: \"/opt/{rpm_arch}/x\" }]
+";
+        let package = read(text.to_owned()).unwrap();
+        let component = &package.components[0];
+        let images: Vec<String> = component.images.iter().map(|image| format!("{:?} {:?}", image.origin, image.platforms)).collect();
+        assert_eq!(images.len(), 2, "{images:?}");
+        assert!(component.images.iter().all(|image| image.platforms.len() == 1));
+        let paths: Vec<_> = component
+            .files
+            .iter()
+            .map(|file| (format!("{:?}", file.placement), file.origins.keys().map(ToString::to_string).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(
+            paths,
+            [
+                ("File(NodePath(\"/opt/x86_64/x\"))".to_owned(), vec!["linux/amd64".to_owned()]),
+                ("File(NodePath(\"/opt/aarch64/x\"))".to_owned(), vec!["linux/arm64".to_owned()]),
+            ]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Whatever an author types, he gets an answer with at least one problem, and each can be shown.
+        #[test]
+        fn a_definition_with_something_changed_parses_or_says_why(
+            at in 0..EXAMPLE.len(), cut in 0usize..12, put in "[ -~\n\t é]{0,6}",
+        ) {
+            prop_assume!(EXAMPLE.is_char_boundary(at));
+            let end = (at + cut).min(EXAMPLE.len());
+            prop_assume!(EXAMPLE.is_char_boundary(end));
+            let text = format!("{}{put}{}", &EXAMPLE[..at], &EXAMPLE[end..]);
+            if let Err(Error::Invalid(problems)) = read(text) {
+                prop_assert!(!problems.list.is_empty());
+                prop_assert!(!problems.to_string().is_empty());
+            }
+        }
+
+        #[test]
+        fn any_text_at_all_gets_an_answer(text in "[-:{}\\[\\]&*!|>'\"a-c0-9 ,#\n\t?%@`]{0,60}") {
+            prop_assert!(read(text).is_err());
+        }
+    }
+}

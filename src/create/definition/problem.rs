@@ -58,9 +58,13 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Sorts problems by their place; two that say the same at one place (through an alias) are one.
+    /// Sorts problems by their place, with what may be a password in a URL as asterisks; two that say the same at one place (through an alias) are one.
     pub(super) fn new(file: Arc<SourceFile>, mut list: Vec<Problem>) -> Self {
-        list.sort_by(|a, b| a.at.cmp(&b.at));
+        for problem in &mut list {
+            problem.message = masked(&problem.message);
+            problem.cause = problem.cause.as_deref().map(masked);
+        }
+        list.sort_by_key(|problem| problem.at);
         list.dedup_by(|a, b| a.at == b.at && a.message == b.message);
         Self { file, list }
     }
@@ -136,7 +140,7 @@ fn masked(line: &str) -> String {
     let mut rest = line;
     while let Some(start) = rest.find("://") {
         let (before, after) = rest.split_at(start + 3);
-        let end = after.find(|c: char| c == '/' || c.is_whitespace() || c == '"' || c == '\'').unwrap_or(after.len());
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '`')).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         out.push_str(before);
         match authority.rfind('@') {
@@ -158,6 +162,9 @@ fn word(rest: &str) -> usize {
     if let Some(quote) = quote {
         return rest.chars().skip(1).position(|c| c == quote).map_or(1, |end| end + 2);
     }
+    if rest.starts_with("${{") {
+        return rest.find("}}").map_or(3, |end| rest[..end].chars().count() + 2);
+    }
     if rest.starts_with(['{', '[', '|', '>']) {
         return 1;
     }
@@ -172,19 +179,20 @@ fn word(rest: &str) -> usize {
     word.chars().count()
 }
 
-/// The known word that is most like a wrong one, as a question; `None` where none is near.
+/// The known word that is most like a wrong one; `None` where none is near. Likeness is by edits, not by a common beginning:
+/// `node.adress` is not like `node.role`.
 pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = wrong.to_lowercase();
     known
         .into_iter()
-        .map(|word| (strsim::jaro_winkler(&lower, &word.to_lowercase()), word))
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|word| (strsim::normalized_damerau_levenshtein(&lower, &word.to_lowercase()), word))
+        .filter(|(likeness, _)| *likeness >= 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
 }
 
 /// `did you mean `x`?` for the nearest word, else the list of all.
-pub(super) fn suggest<'a>(wrong: &str, known: &[&'a str]) -> String {
+pub(super) fn suggest(wrong: &str, known: &[&str]) -> String {
     match nearest(wrong, known.iter().copied()) {
         Some(word) => format!("did you mean `{word}`?"),
         None => format!("known here: {}", known.join(", ")),
@@ -201,6 +209,7 @@ mod tests {
             ("source: https://user:secret@host/x", "source: https://***********@host/x"),
             ("https://a@b@c/ and http://d:e@f", "https://***@c/ and http://***@f"),
             ("https://host/a@b", "https://host/a@b"),
+            ("`https://a:b@c` is `x@y`", "`https://***@c` is `x@y`"),
         ] {
             assert_eq!(masked(line), shown);
         }

@@ -73,7 +73,7 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     options.strict_booleans = true;
     options.leading_zero_numbers_as_strings = true;
     options.underscored_numbers_as_strings = true;
-    options.non_finite_float_policy = serde_yaml::options::NonFiniteFloatPolicy::AsString;
+    options.non_finite_float_policy = serde_yaml::options::NonFiniteFloatPolicy::PassThrough;
     options.duplicate_keys = serde_yaml::options::DuplicateKeyPolicy::PassThrough;
     options.reject_unsupported_tags = true;
     options.with_snippet = false;
@@ -83,6 +83,10 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
 
 fn syntax(error: &serde_yaml::Error) -> Problem {
     let location = error.location().map(place);
+    if matches!(error.without_snippet(), serde_yaml::Error::MultipleDocuments { .. }) {
+        return Problem::new(location, "a second document begins here")
+            .hint("a definition is one document: take `---` away, or what follows it");
+    }
     let message = error.without_snippet().to_string();
     // The place stands beside the message already.
     let message = match message.rfind(" at line ") {
@@ -252,7 +256,8 @@ mod tests {
             ("12", Value::Number("12".to_owned())),
             ("\"12\"", string("12")),
             ("~", Value::Nothing),
-            (".inf", string(".inf")),
+            (".inf", Value::Number(".inf".to_owned())),
+            ("1e999", Value::Number("1e999".to_owned())),
         ] {
             let Value::Mapping(entries) = read(&format!("a: {text}\n")).unwrap().value else { panic!("no mapping") };
             assert_eq!(entries[0].1.value, value, "{text}");

@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use node::REGISTRY_UNITS;
-pub use print::size;
 pub use variables::NODE_FACTS;
 
 use super::facts::NodeFacts;

@@ -2,7 +2,7 @@
 
 #[rustfmt::skip]
 #[expect(
-    unused_qualifications, clippy::allow_attributes_without_reason, clippy::pedantic,
+    unused_qualifications, clippy::allow_attributes_without_reason, clippy::enum_variant_names, clippy::pedantic,
     reason = "generated; the API is documented by Kubernetes"
 )]
 pub mod api;

@@ -104,6 +104,9 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Unpacked files cannot be brought to the disk.
+    #[error("cannot bring unpacked layers to the disk")]
+    Flush(#[source] crate::fs::Error),
     /// A layer unpacked to something else than the configuration says.
     #[error("`{reference}`: layer `{layer}` unpacks to `{got}`, the configuration says `{expected}`")]
     Unpacked {

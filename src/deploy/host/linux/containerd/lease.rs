@@ -53,6 +53,14 @@ pub(super) async fn delete_all(session: &Session, own: &str) -> Result<(), Error
     delete(session, own.to_owned(), true).await
 }
 
+/// Makes containerd collect garbage now: a lease that holds nothing is made and deleted.
+pub(super) async fn collect(session: &Session, own: &str) -> Result<(), Error> {
+    let id = format!("{own}-collect");
+    let answer = session.leases().create(session.quick(CreateRequest { id: id.clone(), labels: BTreeMap::new() })).await;
+    made(answer).map_err(Error::call("make the lease", &id))?;
+    delete(session, id, true).await
+}
+
 async fn delete(session: &Session, id: String, sync: bool) -> Result<(), Error> {
     let answer = session.leases().delete(session.bounded(DeleteRequest { id: id.clone(), sync }, COLLECTION)).await;
     found(answer).map_err(Error::call("delete the lease", id))?;

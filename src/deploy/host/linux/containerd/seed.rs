@@ -1,6 +1,7 @@
 //! The whole run: what is missing goes in, under one lease, and is tried again when containerd was restarted meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use super::snapshot::{Layer, Unpacker};
 use super::wanted::{WantedBlob, of_all, of_image};
 use super::{BlobProvider, Containerd, Error, lease};
 use crate::event::{Event, Observer};
+use crate::fs;
 use crate::io::read_verified;
 use crate::types::Digest;
 
@@ -82,8 +84,8 @@ impl Containerd {
     /// Brings images into containerd, unpacked and named as CRI expects. An image that is there costs no read of its blobs.
     ///
     /// A name that stands for something else is moved: the plan has decided that before. After an error everything that went in is
-    /// held by a lease for a day, and the same call goes on from there. What a power loss takes from the snapshots is the caller's
-    /// to prevent, by flushing the file system of [`super::DaemonFacts::snapshot_root`] before it relies on them.
+    /// held by a lease for a day, and the same call goes on from there. A layer is on the disk before containerd knows its snapshot, so
+    /// that also after a power loss what is there by name is there whole.
     ///
     /// # Errors
     /// A blob cannot be read or is not what its descriptor says, containerd refuses something, or it stays away.
@@ -181,7 +183,8 @@ impl<'a> Run<'a> {
         let wanted = of_all(missing.iter().map(|missing| of_image(&missing.image, snapshotter, top(missing).as_ref())));
         let arrivals: Arrivals = wanted.iter().map(|blob| (blob.descriptor.digest, watch::Sender::new(false))).collect();
         let locks = missing.iter().flat_map(|missing| &missing.layers).map(|layer| (layer.chain, Mutex::new(()))).collect();
-        let unpacker = Unpacker { session, lease: self.lease, snapshotter, attempt, locks };
+        let root = self.snapshot_root(session).await?;
+        let unpacker = Unpacker { session, lease: self.lease, snapshotter, root: root.as_deref(), attempt, locks };
         let sender = Sender { session, lease: self.lease, jobs: self.jobs, observer: self.observer };
         let send = stream::iter(&wanted)
             .map(Ok)
@@ -190,6 +193,24 @@ impl<'a> Run<'a> {
             .map(Ok)
             .try_for_each_concurrent(self.options.images_at_once.max(1), |missing| self.unpack(&unpacker, missing, &arrivals));
         try_join(send, unpack).await.map(|_| ())
+    }
+
+    /// Where the unpacked files can be flushed; without that a power loss may take them, and a person should know.
+    async fn snapshot_root(&self, session: &Session) -> Result<Option<PathBuf>, Error> {
+        let plugins = session.snapshotters().await?;
+        let plugin = plugins.iter().find(|plugin| plugin.id == self.options.snapshotter);
+        let root = plugin.and_then(|plugin| plugin.exports.get("root")).map(PathBuf::from);
+        if let Some(root) = root
+            && fs::metadata_following(&root).map_err(Error::Flush)?.is_some()
+        {
+            return Ok(Some(root));
+        }
+        let message = format!(
+            "the files of snapshotter `{}` are not seen from here: what is unpacked is not flushed to the disk, run `sync` before the power goes",
+            self.options.snapshotter
+        );
+        self.observer.event(Event::Warning { message });
+        Ok(None)
     }
 
     async fn send(&self, sender: &Sender<'_>, blob: &WantedBlob, arrivals: &Arrivals) -> Result<(), Error> {

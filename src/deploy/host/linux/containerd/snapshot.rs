@@ -3,8 +3,11 @@
 //! Images that share their lower layers share the snapshots: whoever comes first unpacks, the others wait for that one layer.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 
 use tokio::sync::Mutex;
+use tonic::Code;
 
 use super::api::diff::ApplyRequest;
 use super::api::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest};
@@ -12,6 +15,7 @@ use super::api::types;
 use super::error::{found, made};
 use super::session::Session;
 use super::{Error, content, lease};
+use crate::fs;
 use crate::types::{Descriptor, Digest, ImageReference};
 
 /// What one run unpacks with.
@@ -19,6 +23,8 @@ pub(super) struct Unpacker<'a> {
     pub(super) session: &'a Session,
     pub(super) lease: &'a str,
     pub(super) snapshotter: &'a str,
+    /// Where the snapshotter's files are, as this process sees them.
+    pub(super) root: Option<&'a Path>,
     /// Tells the unfinished snapshots of this attempt from those of an earlier one.
     pub(super) attempt: u32,
     /// One lock for each chain ID of the run.
@@ -79,7 +85,13 @@ impl Unpacker<'_> {
             parent: parent.map(ToString::to_string).unwrap_or_default(),
             labels: BTreeMap::new(),
         };
-        let answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
+        let mut answer = self.session.snapshots().prepare(self.session.unbounded(message.clone())).await;
+        if matches!(&answer, Err(status) if status.code() == Code::Unknown && status.message().contains("file exists")) {
+            // After a power loss a directory may have reached the disk and the number that it stands for not, which is then given
+            // again. A collection takes away directories that the snapshotter's database does not know.
+            lease::collect(self.session, self.lease).await?;
+            answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
+        }
         Ok(answer.map_err(Error::call("prepare the snapshot", key))?.into_inner().mounts)
     }
 
@@ -91,6 +103,7 @@ impl Unpacker<'_> {
         if got != layer.diff.to_string() {
             return Err(Error::Unpacked { reference: reference.clone(), layer: layer.blob.digest, got, expected: layer.diff });
         }
+        self.flush().await?;
         let message = CommitSnapshotRequest {
             snapshotter: self.snapshotter.to_owned(),
             name: layer.chain.to_string(),
@@ -104,6 +117,14 @@ impl Unpacker<'_> {
         }
         let uncompressed = BTreeMap::from([("containerd.io/uncompressed".to_owned(), layer.diff.to_string())]);
         content::add_labels(self.session, &layer.blob.digest, uncompressed).await
+    }
+
+    /// Brings the files of the layer to the disk. containerd flushes its database with each call and the files never: after a power
+    /// loss a snapshot would be there by name, with empty files in it.
+    async fn flush(&self) -> Result<(), Error> {
+        let Some(root) = self.root.map(Path::to_owned) else { return Ok(()) };
+        let flushed = tokio::task::spawn_blocking(move || fs::sync_file_system(&root)).await;
+        flushed.map_err(|error| Error::Runtime(io::Error::other(error)))?.map_err(Error::Flush)
     }
 
     async fn remove(&self, key: &str) -> Result<(), Error> {

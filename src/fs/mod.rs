@@ -3,10 +3,14 @@
 //! A file written by [`write_atomic`] is there whole or not at all, also after a power loss: the bytes are flushed before the name
 //! is, and the name is flushed with its directory.
 
+mod atomic;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+pub use atomic::AtomicFile;
 
 /// A file operation that failed: what, on which path, and why.
 #[derive(Debug, thiserror::Error)]
@@ -99,58 +103,16 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     sync_directory(directory)
 }
 
-/// A file that gets its name when it is whole. Until then it has none (`O_TMPFILE`), so a kill leaves nothing; where the file system
-/// cannot do that, it has a temporary name that is removed when the value is dropped.
-#[derive(Debug)]
-pub struct PendingFile {
-    file: File,
-    temporary: Option<tempfile::TempPath>,
-    path: PathBuf,
-}
-
-impl PendingFile {
-    /// A file that will be `path`, in the same directory. What is at `path` stays untouched until [`PendingFile::commit`].
-    pub fn beside(path: &Path) -> Result<Self> {
-        use rustix::fs::{Mode, OFlags};
-        let directory = parent(path);
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        if let Ok(unnamed) = rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
-            return Ok(Self { file: unnamed.into(), temporary: None, path: path.to_owned() });
-        }
-        let named =
-            tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
-        let (file, temporary) = named.into_parts();
-        Ok(Self { file, temporary: Some(temporary), path: path.to_owned() })
-    }
-
-    /// The file, for writing.
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// Flushes, sets the mode exactly and gives the file its name, replacing what had it.
-    pub fn commit(self, mode: u32) -> Result<()> {
-        let Self { file, temporary, path } = self;
-        file.set_permissions(fs::Permissions::from_mode(mode)).map_err(at("set the mode of", &path))?;
-        file.sync_all().map_err(at("flush", &path))?;
-        let temporary = match temporary {
-            Some(temporary) => temporary,
-            None => name(&file, &path)?,
-        };
-        temporary.persist(&path).map_err(|error| Error::new("rename a temporary file to", &path, error.error))?;
-        sync_directory(parent(&path))
-    }
-}
-
-/// Gives an unnamed file a temporary name beside `path`: a link cannot replace what is there, a rename can.
-fn name(file: &File, path: &Path) -> Result<tempfile::TempPath> {
-    use std::os::fd::AsRawFd as _;
-    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let link = |to: &Path| {
-        rustix::fs::linkat(rustix::fs::CWD, &from, rustix::fs::CWD, to, rustix::fs::AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
-    };
-    let named = tempfile::Builder::new().prefix(".coracle-").make_in(parent(path), link).map_err(at("name the file for", path))?;
-    Ok(named.into_temp_path())
+/// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary
+/// file. When `write` fails, what was there before is still there.
+pub fn write_atomic_with<E: From<Error>>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut &File) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let file = AtomicFile::create(path)?;
+    write(&mut file.file())?;
+    Ok(file.commit(mode)?)
 }
 
 /// Flushes a directory, so that the names in it survive a power loss.
@@ -281,6 +243,11 @@ pub fn device(path: &Path) -> Result<u64> {
 /// A temporary directory inside `parent`, removed with all that is in it when the value is dropped.
 pub fn temporary_directory_in(parent: &Path) -> Result<tempfile::TempDir> {
     tempfile::Builder::new().prefix(".coracle-").tempdir_in(parent).map_err(at("create a temporary directory in", parent))
+}
+
+/// A file without a name inside `directory`: its space is given back when it is closed, whatever ends the program.
+pub fn anonymous_file_in(directory: &Path) -> Result<File> {
+    tempfile::tempfile_in(directory).map_err(at("create a temporary file in", directory))
 }
 
 /// Replaces a file whole or not at all with what `fill` writes: the temporary file stands beside it under a name that depends on
