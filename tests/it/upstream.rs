@@ -57,20 +57,28 @@ impl Upstream {
     /// Serves an image for amd64 and arm64: one layer that both share, one of each. Gives its reference.
     pub fn image(&self, repository: &str, tag: &str, seed: u8, layer_bytes: usize) -> String {
         let shared = gzip(&noise(seed, layer_bytes));
-        let mut children = Vec::new();
-        for (n, platform) in Platform::supported().into_iter().enumerate() {
-            let own = gzip(&noise(seed.wrapping_add(100 + u8::try_from(n).unwrap()), layer_bytes / 2));
+        self.image_of(repository, tag, |n, platform| {
+            let own = gzip(&noise(seed.wrapping_add(100 + n), layer_bytes / 2));
             let config =
                 format!(r#"{{"architecture":"{}","os":"linux","rootfs":{{"type":"layers","diff_ids":[]}}}}"#, platform.architecture());
-            let layer = |bytes: &[u8]| Descriptor::of("application/vnd.oci.image.layer.v1.tar+gzip", bytes);
+            (config, vec![shared.clone(), own])
+        })
+    }
+
+    /// Serves an image out of a configuration and gzipped layers for each platform. Gives its reference.
+    pub fn image_of(&self, repository: &str, tag: &str, parts: impl Fn(u8, &Platform) -> (String, Vec<Vec<u8>>)) -> String {
+        let mut children = Vec::new();
+        for (n, platform) in (0..).zip(Platform::supported()) {
+            let (config, layers) = parts(n, &platform);
+            let layer = |bytes: &Vec<u8>| Descriptor::of("application/vnd.oci.image.layer.v1.tar+gzip", bytes);
             let manifest = write::manifest(&ImageManifest {
                 artifact_type: None,
                 config: Descriptor::of(MediaType::OCI_CONFIG, config.as_bytes()),
-                layers: vec![layer(&shared), layer(&own)],
+                layers: layers.iter().map(layer).collect(),
                 subject: None,
                 annotations: BTreeMap::new(),
             });
-            for blob in [config.as_bytes(), &shared, &own] {
+            for blob in layers.iter().map(Vec::as_slice).chain([config.as_bytes()]) {
                 let digest = Descriptor::of("", blob).digest;
                 self.put(&format!("/v2/{repository}/blobs/{digest}"), MediaType::OCTETS, blob);
             }
@@ -137,7 +145,8 @@ fn answer(stream: TcpStream, shared: &Shared) {
     let found = if path == "/v2/" {
         Some(("application/json".to_owned(), b"{}".to_vec()))
     } else {
-        shared.content.lock().unwrap().get(path).cloned()
+        // A client that takes this for a mirror adds `?ns=HOST`.
+        shared.content.lock().unwrap().get(path.split('?').next().unwrap_or(path)).cloned()
     };
     let (status, media_type, body, extra) = match (found, range) {
         (None, _) => (
@@ -175,7 +184,8 @@ pub fn noise(seed: u8, length: usize) -> Vec<u8> {
     bytes
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// Compressed, the same each time.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

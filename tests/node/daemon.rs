@@ -1,5 +1,6 @@
 //! A containerd of the test's own: its root, state and socket in a temporary directory, in a network namespace with loopback alone.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,6 +10,9 @@ use coracle::command::Command;
 use coracle::deploy::host::linux::containerd::Containerd;
 use rustix::process::{Pid, Signal, kill_process};
 
+/// The test's directory as a whole node sees it.
+pub const NODE: &str = "/var/lib/node";
+
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Daemon {
@@ -17,6 +21,8 @@ pub struct Daemon {
     namespace: String,
     binaries: Option<PathBuf>,
     child: Option<Child>,
+    /// Keeps the mount namespace of a whole node.
+    holder: Option<Child>,
 }
 
 /// What keeps the tests from running here.
@@ -38,6 +44,27 @@ impl Daemon {
 
     /// Starts one that keeps its data in a directory of the caller's.
     pub fn start_on(root: Option<&Path>) -> Option<Self> {
+        let mut daemon = Self::prepare(root)?;
+        let config = daemon.config(daemon.directory.path(), &daemon.root);
+        coracle::fs::write_atomic(&daemon.path("config.toml"), config.as_bytes(), 0o644).unwrap();
+        daemon.spawn();
+        Some(daemon)
+    }
+
+    /// Starts one on a whole node: what is written below `/etc`, `/var/lib` and `/usr/local/bin` stays in the test's directory,
+    /// nothing of this machine is at the places that a deploy writes to, and there is no systemd. The test's directory is
+    /// `/var/lib/node` there, so that all nodes look the same.
+    pub fn start_as_node() -> Option<Self> {
+        let mut daemon = Self::prepare(None)?;
+        daemon.hold_mounts();
+        let inside = Path::new(NODE);
+        let config = daemon.config(inside, &inside.join("root"));
+        coracle::fs::write_atomic(&daemon.path("private/etc/containerd/config.toml"), config.as_bytes(), 0o644).unwrap();
+        daemon.spawn();
+        Some(daemon)
+    }
+
+    fn prepare(root: Option<&Path>) -> Option<Self> {
         if let Some(obstacle) = obstacle() {
             assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI: {obstacle}");
             println!("skipped, real containerd: {obstacle}");
@@ -47,14 +74,56 @@ impl Daemon {
         let namespace = format!("coracle-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let binaries = std::env::var_os("CORACLE_TEST_CONTAINERD").map(PathBuf::from);
         let root = root.map_or_else(|| directory.path().join("root"), Path::to_owned);
-        let mut daemon = Self { directory, root, namespace, binaries, child: None };
+        let daemon = Self { directory, root, namespace, binaries, child: None, holder: None };
         Command::new("ip").args(["netns", "add", &daemon.namespace]).run().unwrap();
         Command::new("ip").args(["-n", &daemon.namespace, "link", "set", "lo", "up"]).run().unwrap();
         let outside = daemon.in_namespace(["busybox", "nc", "-w", "1", "192.0.2.1", "80"]).output().unwrap();
         assert!(outside.stderr.contains("Network is unreachable"), "the namespace has a way out: {outside:?}");
-        coracle::fs::write_atomic(&daemon.path("config.toml"), daemon.config().as_bytes(), 0o644).unwrap();
-        daemon.spawn();
         Some(daemon)
+    }
+
+    /// Starts the process that keeps the node's mounts, and waits until they are there.
+    fn hold_mounts(&mut self) {
+        // Each step is taken only where the one before it succeeded: nothing is made on this machine itself.
+        let script = format!(
+            "set -e; private={}/private; for at in etc var/lib usr/local/bin; do\n\
+             mkdir -p $private/over/$at/upper $private/over/$at/work\n\
+             mount -t overlay overlay -o lowerdir=/$at,upperdir=$private/over/$at/upper,workdir=$private/over/$at/work /$at\n\
+             done; for at in etc/containerd etc/containers etc/coracle var/lib/coracle; do\n\
+             mkdir -p $private/$at /$at; mount --bind $private/$at /$at\n\
+             done; mkdir {NODE}; mount --bind {} {NODE}\n\
+             if [ -d /run/systemd ]; then mount -t tmpfs tmpfs /run/systemd; fi; echo ready; exec sleep infinity",
+            self.directory.path().display(),
+            self.directory.path().display(),
+        );
+        #[expect(clippy::disallowed_methods, reason = "a process that goes on while the test does")]
+        let mut holder = std::process::Command::new("nsenter")
+            .arg(format!("--net=/run/netns/{}", self.namespace))
+            .args(["unshare", "-m", "sh", "-c", &script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        self.holder = Some(holder);
+        assert_eq!(line, "ready\n", "the node's mounts are not there");
+    }
+
+    /// The words before a command that runs on the node.
+    pub fn enter(&self) -> Vec<String> {
+        let mut words = vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.namespace)];
+        match &self.holder {
+            Some(holder) => words.push(format!("--mount=/proc/{}/ns/mnt", holder.id())),
+            None => words.extend(["unshare", "-m"].map(str::to_owned)),
+        }
+        words
+    }
+
+    /// Runs a command on the node.
+    pub fn inside<'a>(&self, command: impl IntoIterator<Item = &'a str>) -> Command {
+        let words = self.enter();
+        Command::new(&words[0]).args(&words[1..]).args(command)
     }
 
     fn in_namespace<'a>(&self, command: impl IntoIterator<Item = &'a str>) -> Command {
@@ -66,11 +135,13 @@ impl Daemon {
         let log = coracle::fs::open_append(&self.path("log"), 0o644).unwrap();
         let path = std::env::var("PATH").unwrap();
         let path = self.binaries.as_ref().map_or(path.clone(), |directory| format!("{}:{path}", directory.display()));
+        let config = if self.holder.is_some() { PathBuf::from("/etc/containerd/config.toml") } else { self.path("config.toml") };
+        let words = self.enter();
         #[expect(clippy::disallowed_methods, reason = "a process that goes on while the test does")]
-        let child = std::process::Command::new("nsenter")
-            .arg(format!("--net=/run/netns/{}", self.namespace))
-            .args(["unshare", "-m", "containerd", "--config"])
-            .arg(self.path("config.toml"))
+        let child = std::process::Command::new(&words[0])
+            .args(&words[1..])
+            .args(["containerd", "--config"])
+            .arg(config)
             .env("PATH", path)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -155,9 +226,9 @@ impl Daemon {
         assert!(!self.ctr(&["content", "ls", "-q"]).contains(&digest));
     }
 
-    fn config(&self) -> String {
-        let directory = self.directory.path().display();
-        let root = self.root.display();
+    /// The configuration for a state directory and a root, as containerd sees them.
+    fn config(&self, directory: &Path, root: &Path) -> String {
+        let (directory, root) = (directory.display(), root.display());
         let head = format!("root = \"{root}\"\nstate = \"{directory}/state\"\n[grpc]\naddress = \"{directory}/c.sock\"\n");
         let pause = crate::sample::PAUSE;
         if self.binaries.is_some() {
@@ -180,15 +251,23 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        let address = self.address().display().to_string();
-        for process in coracle::fs::read_dir(Path::new("/proc")).unwrap_or_default() {
-            // A shim that a failed test left behind has our socket among its arguments.
-            let arguments = coracle::fs::read(&process.join("cmdline"), 1 << 16).unwrap_or_default();
-            let pid = process.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-            let ours = String::from_utf8_lossy(&arguments).split('\0').any(|argument| argument == address);
-            if let Some(pid) = pid.filter(|_| ours) {
+        if let Some(mut holder) = self.holder.take() {
+            holder.kill().ok();
+            holder.wait().ok();
+        }
+        // Shims that a failed test left behind, and a node's registry: all that is in the namespace is ours.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) {
+            let pids = Command::new("ip").args(["netns", "pids", &self.namespace]).run().unwrap_or_default();
+            let pids: Vec<Pid> =
+                String::from_utf8_lossy(&pids).split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect();
+            if pids.is_empty() {
+                break;
+            }
+            for pid in pids {
                 kill_process(pid, Signal::KILL).ok();
             }
+            std::thread::sleep(Duration::from_millis(10));
         }
         for controller in coracle::fs::read_dir(Path::new("/sys/fs/cgroup")).unwrap_or_default() {
             coracle::fs::remove_dir(&controller.join(&self.namespace)).ok();

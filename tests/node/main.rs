@@ -9,8 +9,13 @@
 
 mod cri;
 mod daemon;
+mod deploy;
+mod deploy_interrupted;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
 mod seeding_power_loss;
 mod seeding_speed;
+#[path = "../it/upstream.rs"]
+#[expect(dead_code, reason = "its files and its count of requests are for `it`")]
+mod upstream;

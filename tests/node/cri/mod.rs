@@ -55,6 +55,13 @@ impl Cri {
         }
     }
 
+    /// Pulls an image as a kubelet does.
+    pub fn pull(&self, name: &str) {
+        let image = Some(api::ImageSpec { image: name.to_owned() });
+        let request = api::PullImageRequest { image };
+        self.runtime.block_on(ImageServiceClient::new(self.channel.clone()).pull_image(request)).unwrap();
+    }
+
     /// Runs an image in a pod on the node's network until it ends, and gives its exit code.
     pub fn run(&self, name: &str, image: &str) -> i32 {
         self.runtime.block_on(async {
