@@ -108,7 +108,7 @@ pub fn state(node: &Daemon) -> String {
         let listed = node.ctr(args);
         let mut lines: Vec<String> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         lines.sort();
-        state.push_str(&format!("{}\n{}\n", args.join(" "), lines.join("\n")));
+        state.extend([args.join(" "), lines.join("\n"), String::new()].iter().map(|line| format!("{line}\n")));
     }
     state
 }
@@ -136,7 +136,8 @@ fn what_is_deployed_runs_is_pulled_under_its_own_name_and_stays() {
     let receipt: serde_json::Value = serde_json::from_str(&on(&node, &["cat", "/var/lib/coracle/receipts/shop.json"])).unwrap();
     assert_eq!((&receipt["name"], &receipt["package_version"]), (&"shop".into(), &"1.0.0".into()));
     registry(&node);
-    let manifest = on(&node, &["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:5000/v2/team/app/manifests/1?ns=registry.example:5000"]);
+    let manifest =
+        on(&node, &["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:5000/v2/team/app/manifests/1?ns=registry.example:5000"]);
     for platform in Platform::supported() {
         assert!(manifest.contains(&format!("\"architecture\":\"{}\"", platform.architecture())), "{manifest}");
     }

@@ -107,6 +107,9 @@ pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted
     steps
 }
 
+/// The step that seeds images, as plan and journal name it.
+const SEED: &str = "images";
+
 /// One step for all images, because layers that they share are sent once and images are unpacked side by side.
 fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
     let Containerd::Here { version, snapshotter, snapshot_root, present } = &facts.containerd else { return None };
@@ -114,7 +117,10 @@ fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option
     let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
     let images: Vec<&ImageTree> =
         carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
-    let missing: Vec<&ImageTree> = images.iter().copied().filter(|tree| !present.contains(&tree.reference)).collect();
+    // A step that was begun and never ended is done again with all images: what is there costs no read, and leases that the killed
+    // run left in containerd go with it.
+    let interrupted = facts.journal.open.contains_key(SEED);
+    let missing: Vec<&ImageTree> = images.iter().copied().filter(|tree| interrupted || !present.contains(&tree.reference)).collect();
     let first = missing.first()?;
     let more = if missing.len() > 1 { format!(" and {} more", missing.len() - 1) } else { String::new() };
     let layers =
@@ -128,10 +134,14 @@ fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option
         snapshot_root: snapshot_root.clone().unwrap_or_else(|| PathBuf::from("/var/lib/containerd")),
     };
     Some(Step {
-        id: "images".to_owned(),
+        id: SEED.to_owned(),
         component: None,
         action: Action::Create,
-        reason: format!("{} of {} are not in containerd {version}: {}{more}", missing.len(), images.len(), first.reference),
+        reason: if interrupted {
+            "the deploy before was interrupted while it seeded them".to_owned()
+        } else {
+            format!("{} of {} are not in containerd {version}: {}{more}", missing.len(), images.len(), first.reference)
+        },
         bytes,
         work: Work::Seed(Box::new(seed)),
     })
