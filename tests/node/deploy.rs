@@ -99,12 +99,15 @@ fn on(node: &Daemon, command: &[&str]) -> String {
 }
 
 /// Everything that a deploy leaves, journal, log and process number apart: files with modes and digests, and what containerd has.
+///
+/// Leases are left out: a run that is killed between naming its images and ending its lease leaves that, and as nothing is to be
+/// seeded then, containerd ends it after a day.
 pub fn state(node: &Daemon) -> String {
     let files = "find /var/lib/coracle /etc/containerd /etc/containers /etc/coracle /etc/shop.conf /usr/local/bin/shop \
                  ! -name '*.jsonl' ! -name registry.log ! -name registry.pid ! -name lock | sort | while read -r path; do \
                  stat -c '%A %u:%g %n' \"$path\"; if [ -f \"$path\" ]; then sha256sum < \"$path\"; fi; done";
     let mut state = on(node, &["sh", "-c", files]);
-    for args in [&["images", "ls", "-q"][..], &["content", "ls", "-q"], &["leases", "ls", "-q"], &["snapshots", "ls"]] {
+    for args in [&["images", "ls", "-q"][..], &["content", "ls", "-q"], &["snapshots", "ls"]] {
         let listed = node.ctr(args);
         let mut lines: Vec<String> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         lines.sort();
@@ -136,7 +139,8 @@ fn what_is_deployed_runs_is_pulled_under_its_own_name_and_stays() {
     let receipt: serde_json::Value = serde_json::from_str(&on(&node, &["cat", "/var/lib/coracle/receipts/shop.json"])).unwrap();
     assert_eq!((&receipt["name"], &receipt["package_version"]), (&"shop".into(), &"1.0.0".into()));
     registry(&node);
-    let manifest = on(&node, &["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:5000/v2/team/app/manifests/1?ns=registry.example:5000"]);
+    let manifest =
+        on(&node, &["busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:5000/v2/team/app/manifests/1?ns=registry.example:5000"]);
     for platform in Platform::supported() {
         assert!(manifest.contains(&format!("\"architecture\":\"{}\"", platform.architecture())), "{manifest}");
     }
