@@ -91,6 +91,10 @@ impl Unpacker<'_> {
             // again. A collection takes away directories that the snapshotter's database does not know.
             lease::collect(self.session, self.lease).await?;
             answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
+        } else if matches!(&answer, Err(status) if status.code() == Code::AlreadyExists) {
+            // A run that was killed within the same tick of the clock had the same lease and left this, perhaps half filled.
+            self.remove(key).await?;
+            answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
         }
         Ok(answer.map_err(Error::call("prepare the snapshot", key))?.into_inner().mounts)
     }
