@@ -99,15 +99,12 @@ fn on(node: &Daemon, command: &[&str]) -> String {
 }
 
 /// Everything that a deploy leaves, journal, log and process number apart: files with modes and digests, and what containerd has.
-///
-/// Leases are left out: a run that is killed between naming its images and ending its lease leaves that, and as nothing is to be
-/// seeded then, containerd ends it after a day.
 pub fn state(node: &Daemon) -> String {
     let files = "find /var/lib/coracle /etc/containerd /etc/containers /etc/coracle /etc/shop.conf /usr/local/bin/shop \
                  ! -name '*.jsonl' ! -name registry.log ! -name registry.pid ! -name lock | sort | while read -r path; do \
                  stat -c '%A %u:%g %n' \"$path\"; if [ -f \"$path\" ]; then sha256sum < \"$path\"; fi; done";
     let mut state = on(node, &["sh", "-c", files]);
-    for args in [&["images", "ls", "-q"][..], &["content", "ls", "-q"], &["snapshots", "ls"]] {
+    for args in [&["images", "ls", "-q"][..], &["content", "ls", "-q"], &["leases", "ls", "-q"], &["snapshots", "ls"]] {
         let listed = node.ctr(args);
         let mut lines: Vec<String> = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         lines.sort();

@@ -147,8 +147,9 @@ impl<'a> Run<'a> {
             let missing = missing.into_iter().map(|image| self.prepare(*image)).collect::<Result<Vec<_>, _>>()?;
             lease::create(&session, self.lease, self.options.now).await?;
             self.bring(&session, attempt, &missing).await?;
-            lease::delete_all(&session, self.lease).await?;
         }
+        // Also where nothing was missing: a run that was killed after it had named its images left its lease.
+        lease::delete_all(&session, self.lease).await?;
         Ok(Seeded {
             present: self.images.len() - *missing_at_first,
             seeded: *missing_at_first,
