@@ -10,7 +10,6 @@
 mod cri;
 mod daemon;
 mod deploy;
-mod deploy_interrupted;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
