@@ -9,7 +9,11 @@
 mod bundle_commands;
 mod create;
 mod definition;
+mod lab;
+mod real_registry;
 mod registry_bundle;
 mod registry_clients;
 mod trust_tools;
 mod upstream;
+mod web;
+mod workplace;

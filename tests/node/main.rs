@@ -18,3 +18,6 @@ mod seeding_speed;
 #[path = "../it/upstream.rs"]
 #[expect(dead_code, reason = "its files and its count of requests are for `it`")]
 mod upstream;
+#[path = "../it/web.rs"]
+#[expect(dead_code, reason = "its faults are for `it`")]
+mod web;

@@ -2,7 +2,7 @@
 
 use super::Explanation;
 use crate::bundle::image;
-use crate::create::source::{self, archive, credentials};
+use crate::create::source::{self, Failure, FailureKind, archive, credentials};
 use crate::create::{fetch, resolve};
 
 /// A failure to resolve. One entry: its place, cause and hint. Several: each with its place as a cause of its own.
@@ -122,21 +122,21 @@ fn explain_image(error: &image::Error) -> Explanation {
     }
 }
 
-fn explain_transport(host: &str, source: &(dyn std::error::Error + 'static)) -> Explanation {
-    let mut text = String::new();
-    let mut cause = Some(source);
-    while let Some(error) = cause {
-        text += &error.to_string();
-        cause = error.source();
-    }
-    if text.contains("UnknownIssuer") {
-        hint(&format!("the certificate of `{host}` is signed by someone this machine does not trust: name the authority with --ca FILE"))
-    } else if text.contains("plain HTTP") {
-        hint("name that host with --plain-http if it may be trusted")
-    } else if text.contains("received corrupt message") {
-        hint(&format!("`{host}` does not speak TLS: name it with --plain-http {host} if it may be asked without"))
-    } else {
-        hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")
+fn explain_transport(host: &str, failure: &Failure) -> Explanation {
+    match failure.kind {
+        FailureKind::UnknownAuthority => hint(&format!(
+            "the certificate of `{host}` is signed by someone this machine does not trust: name the authority with --ca FILE"
+        )),
+        FailureKind::BadCertificate => hint(&format!("compare the name `{host}` and the clock of this machine with that certificate")),
+        FailureKind::NoTls => hint(&format!("`{host}` does not speak TLS: name it with --plain-http {host} if it may be asked without")),
+        FailureKind::Unreachable => {
+            hint(&format!("look for a typo in `{host}`, then at the network and the proxy variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"))
+        }
+        FailureKind::PlainHttp => hint("name that host with --plain-http if it may be trusted"),
+        FailureKind::Final => failed(),
+        FailureKind::Passing => {
+            hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")
+        }
     }
 }
 

@@ -170,7 +170,7 @@ pub async fn read_limited(what: &str, host: &str, response: Response, limit: u64
     let mut bytes = Vec::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| Error::transport(what, host, error))?;
+        let chunk = chunk.map_err(|error| Error::transport(what, host, &error))?;
         if bytes.len() as u64 + chunk.len() as u64 > limit {
             return Err(too_large());
         }
@@ -199,7 +199,7 @@ pub fn body_of(what: &str, host: &str, response: Response, offset: u64) -> Resul
         (0, response.content_length())
     };
     let (name, from) = (what.to_owned(), host.to_owned());
-    let stream = response.bytes_stream().map_err(move |error| Error::transport(&name, &from, error)).boxed();
+    let stream = response.bytes_stream().map_err(move |error| Error::transport(&name, &from, &error)).boxed();
     Ok(Body { host: host.to_owned(), start, total, etag: strong_etag, stream })
 }
 
