@@ -131,10 +131,12 @@ impl Registry {
             Some(line.split_once(&format!("{name}="))?.1.split([' ', '"']).find(|word| !word.is_empty())?.to_owned())
         };
         let request = |line: &String| {
-            let (status, method) = (field(line, "http.response.status")?, field(line, "http.request.method")?);
+            // It does not count a request that it refuses for want of a login as answered.
+            let refused = line.contains("error authorizing context").then(|| "401".to_owned());
+            let (status, method) = (refused.or_else(|| field(line, "http.response.status"))?, field(line, "http.request.method")?);
             Some(format!("{status} {method} {}", field(line, "http.request.uri")?))
         };
-        let requests = log.iter().filter(|line| line.contains("msg=\"response completed")).filter_map(request);
+        let requests = log.iter().filter_map(request);
         requests.collect()
     }
 

@@ -95,7 +95,7 @@ impl Workplace {
     /// The bundle, unpacked by zstd and tar into `unpacked`.
     pub fn unpack(&self) -> PathBuf {
         let unpacked = self.path("unpacked");
-        std::fs::create_dir(&unpacked).unwrap();
+        std::fs::create_dir_all(&unpacked).unwrap();
         let bundle = self.text("real.tar.zst");
         crate::lab::output(Command::new("tar").args(["--zstd", "-xf", &bundle, "-C"]).arg(&unpacked));
         unpacked
