@@ -10,6 +10,7 @@ mod bundle_commands;
 mod create;
 mod definition;
 mod lab;
+mod proxies;
 mod real_logins;
 mod real_registry;
 mod registry_bundle;

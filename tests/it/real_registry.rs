@@ -117,13 +117,13 @@ fn plain_http_is_refused_where_the_registry_is_not_named() {
     assert_eq!(registry.end(), [] as [String; 0], "it was asked without TLS");
 }
 
-/// A certificate authority and a server certificate for 127.0.0.1, made by openssl.
-pub fn certificates(workplace: &Workplace) {
+/// A certificate authority and a server certificate for these names, made by openssl.
+pub fn certificates(workplace: &Workplace, names: &str) {
     let openssl = |args: &[&str]| drop(lab::output(std::process::Command::new("openssl").current_dir(workplace.directory()).args(args)));
     let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
     openssl(&[&["req", "-x509", "-days", "30", "-subj", "/CN=The tests", "-keyout", "ca.key", "-out", "ca.pem"], &key[..]].concat());
     openssl(&[&["req", "-subj", "/CN=lab", "-keyout", "server.key", "-out", "server.csr"], &key[..]].concat());
-    workplace.write("server.ext", "subjectAltName = IP:127.0.0.1\n");
+    workplace.write("server.ext", format!("subjectAltName = {names}\n"));
     openssl(&[
         "x509",
         "-req",
@@ -148,7 +148,7 @@ pub fn certificates(workplace: &Workplace) {
 fn a_registry_over_tls_is_trusted_by_its_authority_and_by_nothing_less() {
     let Some(_openssl) = program("openssl") else { return };
     let workplace = Workplace::new(&[], &[]);
-    certificates(&workplace);
+    certificates(&workplace, "IP:127.0.0.1");
     let Some(registry) = Registry::with_tls(&workplace.path("server.pem"), &workplace.path("server.key")) else { return };
     workplace.define(&[registry.image("pause:3")], &[]);
     let (status, said) = workplace.failed(&[]);

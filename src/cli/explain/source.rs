@@ -55,6 +55,7 @@ pub fn explain(error: &source::Error) -> Explanation {
         source::Error::Status { status: 404, .. } => {
             hint("look for a typo in the name or tag; some registries also say 404 where a login is missing")
         }
+        source::Error::Status { status: 407, .. } => proxy_login(),
         source::Error::Status { status: 429, host, .. } => {
             hint(&format!("`{host}` limits how often it is asked: log in there, or wait and run the same command again"))
         }
@@ -132,12 +133,17 @@ fn explain_transport(host: &str, failure: &Failure) -> Explanation {
         FailureKind::Unreachable => {
             hint(&format!("look for a typo in `{host}`, then at the network and the proxy variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"))
         }
+        FailureKind::ProxyLogin => proxy_login(),
         FailureKind::PlainHttp => hint("name that host with --plain-http if it may be trusted"),
         FailureKind::Final => failed(),
         FailureKind::Passing => {
             hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")
         }
     }
+}
+
+fn proxy_login() -> Explanation {
+    hint("the proxy asks for a login: write it into the proxy variable, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT")
 }
 
 fn explain_credentials(error: &credentials::Error) -> Explanation {

@@ -203,6 +203,8 @@ pub enum FailureKind {
     Passing,
     /// Nobody listens, the name is not known, a proxy will not go there: mostly a typo, seldom a server that restarts.
     Unreachable,
+    /// The proxy asks for a login that it was not given.
+    ProxyLogin,
     /// This machine does not trust who signed its certificate.
     UnknownAuthority,
     /// Its certificate is for another name or another time.
@@ -251,7 +253,8 @@ fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<FailureKind> {
         () if says("invalid peer certificate") => Some(FailureKind::BadCertificate),
         () if says("redirects to plain HTTP") => Some(FailureKind::PlainHttp),
         () if says("received corrupt message") => Some(FailureKind::NoTls),
-        () if says("dns error") || says("tunnel error") || says("proxy authorization required") => Some(FailureKind::Unreachable),
+        () if says("proxy authorization required") => Some(FailureKind::ProxyLogin),
+        () if says("dns error") || says("tunnel error") => Some(FailureKind::Unreachable),
         () => None,
     }
 }

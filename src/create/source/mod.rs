@@ -170,7 +170,7 @@ struct Network {
 impl Sources {
     /// Reads login files and certificates and makes the HTTP client; asks nobody yet.
     pub fn new(options: SourceOptions) -> Result<Self, Error> {
-        let client = HttpClient::new(&options.ca, &options.plain_http)?;
+        let client = HttpClient::new(&options.ca, &options.plain_http, options.environment.proxies())?;
         let credentials = Arc::new(Credentials::read(&options.environment)?);
         let tokens = Tokens::new(client.clone(), credentials);
         let registries = Registries::new(client.clone(), tokens, options.mirrors.into_iter().collect());
