@@ -9,6 +9,7 @@
 mod bundle_commands;
 mod create;
 mod definition;
+mod hostile_upstream;
 mod lab;
 mod proxies;
 mod real_logins;

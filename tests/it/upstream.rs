@@ -77,6 +77,14 @@ impl Upstream {
         format!("{}/{repository}:{tag}", self.address())
     }
 
+    /// Serves an index whose platforms are but names.
+    pub fn index_of(&self, repository: &str, tag: &str, platforms: &[&str]) {
+        let child = |name: &&str| Descriptor::of(MediaType::OCI_MANIFEST, name.as_bytes()).for_platform(name.parse().unwrap());
+        let manifests = platforms.iter().map(child).collect();
+        let index = write::index(&ImageIndex { artifact_type: None, manifests, subject: None, annotations: BTreeMap::new() });
+        self.manifest(repository, Some(tag), MediaType::OCI_INDEX, &index);
+    }
+
     fn manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, bytes: &[u8]) -> Descriptor {
         let descriptor = Descriptor::of(media_type, bytes);
         let digest = descriptor.digest.to_string();
