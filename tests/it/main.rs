@@ -6,6 +6,7 @@
     reason = "a test takes what it made itself for granted, and looks at files as a stranger would"
 )]
 
+mod archives;
 mod bundle_commands;
 mod create;
 mod definition;
