@@ -62,6 +62,11 @@ impl Registry {
         Self::start("", "")
     }
 
+    /// With nothing in it; it takes what is pushed.
+    pub fn empty() -> Option<Self> {
+        Self::over(None, "", "")
+    }
+
     /// With the names and passwords of an htpasswd file.
     pub fn with_passwords(htpasswd: &Path) -> Option<Self> {
         Self::start(&format!("auth: {{ htpasswd: {{ realm: the lab, path: {} }} }}", htpasswd.display()), "")
@@ -79,14 +84,19 @@ impl Registry {
     }
 
     fn start(auth: &str, tls: &str) -> Option<Self> {
-        let program = program("registry")?;
         let images = directory().map(|lab| lab.join("images")).filter(|images| images.is_dir());
-        let images = present(images, "the lab's images")?;
+        Self::over(Some(present(images, "the lab's images")?), auth, tls)
+    }
+
+    fn over(images: Option<PathBuf>, auth: &str, tls: &str) -> Option<Self> {
+        let program = program("registry")?;
         let directory = tempfile::tempdir().unwrap();
+        let read_only = images.is_some();
+        let images = images.unwrap_or_else(|| directory.path().join("storage"));
         let configuration = directory.path().join("registry.yml");
         let text = format!(
             "version: 0.1\nlog: {{ level: info }}\n\
-             storage: {{ filesystem: {{ rootdirectory: {} }}, maintenance: {{ readonly: {{ enabled: true }} }} }}\n\
+             storage: {{ filesystem: {{ rootdirectory: {} }}, maintenance: {{ readonly: {{ enabled: {read_only} }} }} }}\n\
              http: {{ addr: \"127.0.0.1:0\"{tls} }}\n{auth}\n",
             images.display()
         );

@@ -12,6 +12,7 @@ mod create;
 mod definition;
 mod hostile_upstream;
 mod lab;
+mod node_registry;
 mod proxies;
 mod real_logins;
 mod real_registry;
