@@ -8,6 +8,7 @@
 
 mod archives;
 mod bundle_commands;
+mod containerd;
 mod create;
 mod definition;
 mod hostile_upstream;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use coracle::deploy::mirror::containers;
+use coracle::deploy::mirror::{containerd as mirror, containers};
 use coracle::types::Digest;
 use serde_json::Value;
 
+use crate::containerd::Containerd;
 use crate::lab::{self, IMAGES, Registry, program, run};
 use crate::real_registry::references;
 use crate::workplace::Workplace;
@@ -189,6 +190,43 @@ fn podman_pulls_real_images_by_their_upstream_names_from_the_node_registry() {
             podman(&["pull", "--quiet", "--arch", arch, "--signature-policy", &path("policy.json"), reference]);
             let digests = podman(&["image", "inspect", "--format", "{{.Architecture}} {{.RepoDigests}}", reference]);
             assert!(digests.starts_with(arch) && digests.contains(&carried.digest(reference, Some(arch))), "{digests}");
+        }
+    }
+}
+
+#[test]
+fn ctr_imports_the_unpacked_bundle_by_name_and_pulls_both_platforms_from_the_node_registry() {
+    let Some(daemon) = Containerd::start() else { return };
+    let Some(carried) = Carried::new() else { return };
+    // As an OCI archive, which is what ctr takes: the same members without zstd.
+    let archive = carried.workplace.text("unpacked.tar");
+    lab::output(Command::new("tar").arg("-C").arg(carried.workplace.unpack()).args(["-cf", &archive, "."]));
+    daemon.done(&["--namespace=imported", "images", "import", "--snapshotter=native", "--platform=linux/amd64", &archive]);
+    let listed = daemon.done(&["--namespace=imported", "images", "list"]);
+    let named: Vec<(&str, &str)> = listed
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?, words.nth(1)?))
+        })
+        .collect();
+    let mut expected: Vec<(String, String)> =
+        carried.references.iter().map(|reference| (reference.clone(), carried.digest(reference, None))).collect();
+    expected.sort();
+    assert_eq!(named, expected.iter().map(|(reference, digest)| (reference.as_str(), digest.as_str())).collect::<Vec<_>>());
+    let node = carried.serving_store();
+    for reference in &carried.references {
+        let hosts = daemon.path("certs.d").join(mirror::host_directories(reference.split('/').next().unwrap()).pop().unwrap());
+        std::fs::create_dir_all(&hosts).unwrap();
+        let text = mirror::hosts_toml(None, node.address.parse().unwrap()).unwrap().unwrap();
+        std::fs::write(hosts.join("hosts.toml"), text).unwrap();
+        for arch in ARCHITECTURES {
+            let (namespace, platform) = (format!("--namespace={arch}"), format!("linux/{arch}"));
+            let certs = daemon.path("certs.d").display().to_string();
+            daemon.done(&[&namespace, "content", "fetch", "--hosts-dir", &certs, "--platform", &platform, reference]);
+            let held = daemon.done(&[&namespace, "content", "list", "--quiet"]);
+            assert!(held.contains(&carried.digest(reference, Some(arch))) && held.contains(&carried.digest(reference, None)), "{held}");
         }
     }
 }
