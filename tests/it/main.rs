@@ -7,6 +7,7 @@
 )]
 
 mod archives;
+mod arm64;
 mod bundle_commands;
 mod containerd;
 mod create;
