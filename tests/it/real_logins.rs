@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{self, Registry, program};
 use crate::real_registry::references;
+use crate::upstream::Upstream;
 use crate::web::{Reply, Request, Web};
 use crate::workplace::{Workplace, words};
 
@@ -195,6 +196,47 @@ fn a_helper_that_has_no_login_is_no_failure_and_one_that_fails_is_named() {
     workplace.write("logins/.docker/config.json", json!({"credHelpers": {guarded.address(): "broken"}}).to_string());
     let (status, said) = create(guarded.address(), &[]);
     assert!(status == Some(1) && said.contains("gave no login: the keychain is locked") && !said.contains("half a secret"), "{said}");
+}
+
+#[test]
+fn a_file_behind_a_password_is_had_by_netrc_and_the_password_goes_nowhere_else() {
+    let workplace = workplace();
+    let elsewhere = Upstream::start();
+    elsewhere.file("/moved", b"the other file");
+    let moved = format!("http://{}/moved", elsewhere.address());
+    let upstream = Upstream::faulty(move |request: &Request| {
+        let expected = format!("Basic {}", base64(format!("{USER}:{PASSWORD}")));
+        match (request.header("authorization") == Some(&expected), request.path.as_str()) {
+            (false, _) => Some(Reply::status(401).header("WWW-Authenticate", "Basic realm=\"files\"")),
+            (true, "/moves") => Some(Reply::status(302).header("Location", &moved)),
+            (true, _) => None,
+        }
+    });
+    upstream.file("/tool", b"a tool");
+    let host = upstream.address();
+    workplace.define(&[], &[format!("http://{host}/tool"), format!("http://{host}/moves")]);
+    let create = |args: &[&str]| {
+        let output = workplace.create(args).env("HOME", workplace.path("logins")).output().unwrap();
+        (output.status.code(), words(&output))
+    };
+    let netrc =
+        |password: &str| workplace.write("logins/.netrc", format!("machine 127.0.0.1\n  login {USER}\n  password \"{password}\"\n"));
+    let (status, said) = create(&["--plain-http", host]);
+    assert!(status == Some(1) && said.contains(&format!("no login for `{host}` was found")) && said.contains("~/.netrc"), "{said}");
+    let file = netrc("swordfish");
+    let (status, said) = create(&["--plain-http", host]);
+    assert!(status == Some(1) && said.contains(&format!("the login in {} was sent", file.display())), "{said}");
+    assert!(!said.contains("swordfish"), "{said}");
+    netrc(PASSWORD);
+    upstream.requests();
+    let (status, said) = create(&[]);
+    assert!(status == Some(1) && upstream.requests().iter().all(|request| request.header("authorization").is_none()), "{said}");
+    let (status, said) = create(&["--plain-http", host]);
+    assert_eq!(status, Some(0), "{said}");
+    // The same address with another port is another server.
+    let asked = elsewhere.requests();
+    assert!(!asked.is_empty() && asked.iter().all(|request| request.header("authorization").is_none()), "{asked:?}");
+    assert_no_secret(&workplace, &said);
 }
 
 /// A token server as docker's: it knows the password, and signs what the registry believes.
