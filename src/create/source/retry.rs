@@ -39,10 +39,16 @@ impl Default for Patience {
 pub struct Reached(Mutex<BTreeSet<String>>);
 
 impl Reached {
-    /// What a host gave, or why it gave nothing: an answer that refuses is an answer too.
+    /// What a host gave, or why it gave nothing: an answer that refuses is an answer too, and so is one that sends us to a token server,
+    /// which then is no typo either.
     pub fn note<T>(&self, host: &str, outcome: Result<T, Error>) -> Result<T, Error> {
-        if !matches!(outcome, Err(Error::Transport { .. })) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
+        let silent = match &outcome {
+            Err(Error::Transport { host: silent, .. }) => Some(silent.as_str()),
+            _ => None,
+        };
+        if silent != Some(host) {
+            let answered = std::iter::once(host).chain(silent).map(str::to_owned);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(answered);
         }
         outcome
     }

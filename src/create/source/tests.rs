@@ -121,6 +121,18 @@ async fn a_host_that_nobody_listens_at_is_given_up_soon_and_one_that_answered_be
 }
 
 #[tokio::test]
+async fn a_token_server_that_restarts_is_waited_for() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let challenge = format!("Bearer realm=\"http://{nobody}/token\"");
+    let server = Server::start(content(), move |_| Some(Reply::status(401).header("www-authenticate", &challenge))).await;
+    let options = SourceOptions { plain_http: vec![server.host.clone(), nobody.clone()], ..SourceOptions::default() };
+    let sources = Sources::new(options).unwrap().patient(Patience { tries: 4, tries_unreached: 2, ..QUICK });
+    let recorder = Recorder::default();
+    let error = sources.manifest(&reference(&server, "a/b:1"), &recorder).await.unwrap_err();
+    assert_eq!((error.unreachable(), recorder.0.lock().unwrap().len()), (Some(nobody.as_str()), 3));
+}
+
+#[tokio::test]
 async fn who_waited_while_a_host_was_asked_in_vain_shares_the_failure() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap().to_string();
