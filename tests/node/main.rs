@@ -10,6 +10,9 @@
 mod cri;
 mod daemon;
 mod deploy;
+mod deploy_interrupted;
+mod deploy_power_loss;
+mod disk;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
