@@ -18,7 +18,7 @@ pub const REGISTRY_UNITS: [(&str, &str); 2] = [
     ),
     (
         layout::SERVICE_UNIT,
-        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nDocumentation=man:coracle-registry-serve(1)\nRequires=coracle-registry.socket\nAfter=coracle-registry.socket\n\n[Service]\nType=notify\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n\n[Install]\nWantedBy=multi-user.target\n",
+        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nRequires=coracle-registry.socket\nAfter=coracle-registry.socket\n\n[Service]\nType=notify\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n\n[Install]\nWantedBy=multi-user.target\n",
     ),
 ];
 
