@@ -39,9 +39,8 @@ fn wrong(shown: &str) -> Option<String> {
             }
             ("loaded", "active" | "reloading", "enabled") => None,
             ("loaded", "active" | "reloading", state) => Some(format!("{unit} is {state}: it would not start with the node")),
-            ("loaded", state, _) => Some(format!("{unit} is {state}")),
             ("not-found", _, _) => Some(format!("{unit} is not there")),
-            (state, _, _) => Some(format!("{unit} is {state}")),
+            ("loaded", state, _) | (state, _, _) => Some(format!("{unit} is {state}")),
         }
     })
 }
