@@ -23,3 +23,6 @@ mod systemd;
 #[path = "../it/upstream.rs"]
 #[expect(dead_code, reason = "its files and its count of requests are for `it`")]
 mod upstream;
+#[path = "../it/web.rs"]
+#[expect(dead_code, reason = "its faults are for `it`")]
+mod web;

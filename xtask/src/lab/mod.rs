@@ -49,6 +49,10 @@ pub fn run() -> Result<()> {
     println!("lab: {}", dir.display());
     std::fs::create_dir_all(dir.join("bin"))?;
     apt();
+    let missing = GO.iter().filter(|program| !dir.join("bin").join(program.name).is_file()).count();
+    if missing > 0 && child::on_path("go") {
+        println!("  {missing} programs are built by Go, once: about ten minutes on two cores where nothing of them is in Go's caches");
+    }
     for program in &GO {
         say(program.name, go(program));
     }

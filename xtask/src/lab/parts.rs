@@ -45,11 +45,13 @@ const fn amd64(name: &'static str, package: &'static str) -> GoProgram {
 const PODINFO: &str = "github.com/stefanprodan/podinfo/cmd/podinfo@v1.8.1-0.20250910200901-e86405a8674e";
 
 /// The programs, those that the others need first.
-pub const GO: [GoProgram; 5] = [
+pub const GO: [GoProgram; 6] = [
     amd64("registry", "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"),
     amd64("crane", "github.com/google/go-containerregistry/cmd/crane@v0.22.1"),
     amd64("podinfo", PODINFO),
     GoProgram { name: "podinfo-arm64", package: PODINFO, arch: "arm64" },
+    // The official suite for registries, run against the node registry.
+    amd64("conformance", "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"),
     amd64("cosign", "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"),
 ];
 
