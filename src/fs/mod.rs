@@ -4,6 +4,7 @@
 //! is, and the name is flushed with its directory.
 
 mod atomic;
+mod direct;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 
 pub use atomic::AtomicFile;
+pub use direct::DirectWriter;
 
 /// A file operation that failed: what, on which path, and why.
 #[derive(Debug, thiserror::Error)]
