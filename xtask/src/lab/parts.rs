@@ -1,7 +1,7 @@
 //! What the lab has, with versions.
 
 /// Debian's packages.
-pub const APT: [&str; 18] = [
+pub const APT: [&str; 20] = [
     "containerd",
     "containernetworking-plugins",
     "runc",
@@ -17,6 +17,8 @@ pub const APT: [&str; 18] = [
     "iproute2",
     "e2fsprogs",
     "xfsprogs",
+    "systemd-container",
+    "mmdebstrap",
     // C compilers of the static builds, see dist.rs
     "musl-tools",
     "gcc-aarch64-linux-gnu",
@@ -52,3 +54,9 @@ pub const GO: [GoProgram; 6] = [
     amd64("conformance", "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"),
     amd64("cosign", "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"),
 ];
+
+/// A containerd of the second series, beside Debian's of the first.
+pub const CONTAINERD: &str = "v2.4.2";
+
+/// What is in the tree of a node with systemd, beside Debian's smallest.
+pub const NODE: &str = "systemd,systemd-sysv,dbus,iproute2,procps,kmod,mount,containerd,runc,busybox-static";
