@@ -273,9 +273,10 @@ impl Daemon {
         let head = format!("root = \"{root}\"\nstate = \"{directory}/state\"\n[grpc]\naddress = \"{directory}/c.sock\"\n");
         let pause = crate::sample::PAUSE;
         if self.binaries.is_some() {
+            // NRI has a socket at one place for all daemons of a machine.
             let runtime = "plugins.\"io.containerd.cri.v1.runtime\"";
             return format!(
-                "version = 3\n{head}[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{pause}\"\n[{runtime}]\nrestrict_oom_score_adj = true\n\
+                "version = 3\n{head}[plugins.\"io.containerd.nri.v1.nri\"]\ndisable = true\n[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{pause}\"\n[{runtime}]\nrestrict_oom_score_adj = true\n\
                  [{runtime}.cni]\nbin_dir = \"{directory}/cni\"\nconf_dir = \"{directory}/cni\"\n\
                  [{runtime}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n[{runtime}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n"
             );

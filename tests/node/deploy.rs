@@ -1,5 +1,6 @@
 //! `coracle deploy` as a person runs it, on a node without a way out: what it leaves runs, and a second run changes nothing.
 
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::upstream::{Upstream, gzip};
 
 pub const APP: &str = "registry.example:5000/team/app:1";
 const PID_FILE: &str = "/var/lib/coracle/registry.pid";
-const CORACLE: &str = env!("CARGO_BIN_EXE_coracle");
+pub const CORACLE: &str = env!("CARGO_BIN_EXE_coracle");
 
 /// A signed bundle with two images and two files, and the key that it is checked with.
 pub struct Release {
@@ -23,6 +24,11 @@ pub struct Release {
 
 impl Release {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, made with more flags.
+    pub fn with(flags: &str) -> Self {
         let release = Self { directory: tempfile::Builder::new().prefix("coracle-release-").tempdir().unwrap() };
         let upstream = Upstream::start();
         let busybox = coracle::fs::read("/bin/busybox".as_ref(), 64 << 20).unwrap();
@@ -51,9 +57,14 @@ impl Release {
         release.run("\"$0\" keygen release --unencrypted");
         release.run(&format!(
             "\"$0\" create . --signing-key release.key --cache cache -o shop.tar.zst --mirror registry.example={url} \
-             --mirror registry.example:5000={url}"
+             --mirror registry.example:5000={url} {flags}"
         ));
         release
+    }
+
+    /// Where all of it lies.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn run(&self, script: &str) {
@@ -185,7 +196,7 @@ fn what_is_deployed_runs_is_pulled_under_its_own_name_and_stays() {
     assert_eq!(cri.run("seeded", APP), 0);
 
     // Without it, containerd pulls the same name from the node registry: ctr at once, CRI after the restart that the plan speaks of.
-    assert!(first.contains("systemctl restart containerd"), "{first}");
+    assert!(first.contains("at its next start"), "{first}");
     let forget = |node: &Daemon| {
         let names = node.ctr(&["images", "ls", "-q"]);
         let names: Vec<&str> = names.lines().filter(|name| !name.contains("pause")).collect();

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::{Error, Result, ServiceAction};
+use super::systemd;
 use crate::command::Command;
 use crate::deploy::layout;
 use crate::fs;
@@ -18,12 +19,8 @@ const POLL: Duration = Duration::from_millis(20);
 /// Starts the registry and waits until it answers.
 pub fn run(action: &ServiceAction) -> Result<()> {
     match action {
-        ServiceAction::Systemd => {
-            let systemctl = |args: &[&str]| Command::new("systemctl").args(args.iter().copied()).run().map(drop);
-            systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--now", layout::SOCKET_UNIT])?;
-            systemctl(&["try-restart", layout::SERVICE_UNIT])?;
-        }
+        ServiceAction::Systemd => systemd::start_the_registry()?,
+        ServiceAction::RestartContainerd { .. } => return Ok(()),
         ServiceAction::Child { program, state } => {
             end_the_old_child()?;
             let child = Command::new(program.display().to_string())
