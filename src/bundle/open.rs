@@ -8,6 +8,7 @@ use super::archive::{Archive, Cursor, Places};
 use super::layout::{Member, OCI_LAYOUT, blob_name, index_json, members, root_descriptor, signature_names};
 use super::limits::Limits;
 use super::metadata::Metadata;
+use super::read::IdleReaders;
 use super::trust::{KeyId, SignatureMember, SignatureStatus, TrustPolicy};
 use super::{Error, Result, media};
 use crate::types::oci::ImageIndex;
@@ -45,6 +46,7 @@ pub(super) struct Carried {
     pub(super) index: Vec<u8>,
     pub(super) metadata: Metadata,
     pub(super) signatures: Vec<SignatureMember>,
+    pub(super) idle: IdleReaders,
 }
 
 /// Opens a bundle: reads the seek table (located, not trusted), `index.json`, the root and the signatures.
@@ -167,7 +169,7 @@ impl OpenedBundle {
         }
         let members = members(&root, metadata.index(), &signatures, metadata.documents(), metadata.content());
         let places = Places::new(&archive, members)?;
-        Ok(Carried { archive, places, index, metadata, signatures })
+        Ok(Carried { archive, places, index, metadata, signatures, idle: IdleReaders::default() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
@@ -18,6 +18,33 @@ use crate::types::{Descriptor, Digest};
 pub(super) struct ChunkReader {
     frame: Vec<u8>,
     decoder: Decoder,
+}
+
+/// Readers that wait for the next range, with the buffers that they have: two for whoever reads many ranges on many threads.
+#[derive(Default)]
+pub(super) struct IdleReaders(Mutex<Vec<ChunkReader>>);
+
+impl IdleReaders {
+    /// How many are kept.
+    const KEPT: usize = 2;
+
+    fn take(&self, archive: &Archive) -> Result<ChunkReader> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| reader_for(archive), Ok)
+    }
+
+    fn give_back(&self, reader: ChunkReader) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < Self::KEPT {
+            idle.push(reader);
+        }
+    }
+}
+
+impl std::fmt::Debug for IdleReaders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("IdleReaders").finish_non_exhaustive()
+    }
 }
 
 /// What the content of a chunk must be.
@@ -232,7 +259,7 @@ impl VerifiedBundle {
         }
         let archive = &self.carried.archive;
         let (place, chunks) = self.carried.blob(descriptor)?;
-        let mut reader = reader_for(archive)?;
+        let mut reader = self.carried.idle.take(archive)?;
         let mut done = 0;
         while done < wanted {
             let index = (offset + done as u64) / CHUNK;
@@ -246,6 +273,7 @@ impl VerifiedBundle {
                 done += n;
             }
         }
+        self.carried.idle.give_back(reader);
         Ok(done)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::catalog::Catalog;
 use super::content::{BlobReader, Content, ContentError, PIECE, Selector};
@@ -26,7 +26,7 @@ struct Shared {
     bundles: Vec<VerifiedBundle>,
     /// Which bundle holds a content blob.
     holders: BTreeMap<Digest, usize>,
-    /// Checked chunks by blob and number, the one used last at the back.
+    /// Checked chunks by blob and number, the one that was read last at the back.
     chunks: Mutex<VecDeque<((Digest, u64), Bytes)>>,
     pieces: Arc<Pieces>,
 }
@@ -71,20 +71,30 @@ impl Shared {
         }
         let start = number * CHUNK;
         let length = usize::try_from((blob.size - start).min(CHUNK)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; length];
+        let mut buffer = self.oldest();
+        buffer.resize(length, 0);
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| ContentError::Bundle { digest: blob.digest, source };
         let bundle = self.holders.get(&blob.digest).and_then(|n| self.bundles.get(*n)).ok_or_else(|| failed("it is not carried".into()))?;
         let read = bundle.read_range(blob, start, &mut buffer).map_err(|error| failed(Box::new(error)))?;
         if read != length {
             return Err(failed("it ends early".into()));
         }
-        let chunk = Bytes::from(buffer);
+        let chunk = buffer.freeze();
         let mut chunks = lock();
         if chunks.len() == CHUNKS {
             chunks.pop_front();
         }
         chunks.push_back((key, chunk.clone()));
         Ok(chunk)
+    }
+}
+
+impl Shared {
+    /// The buffer of the chunk that was read first, where all places are taken and nobody reads it just now; else a new one.
+    fn oldest(&self) -> BytesMut {
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = if chunks.len() == CHUNKS { chunks.pop_front() } else { None };
+        oldest.and_then(|(_, chunk)| chunk.try_into_mut().ok()).unwrap_or_default()
     }
 }
 

@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> Result<()> {
         crate::root().join("target/release/coracle")
     };
     let lab = lab::dir()?;
+    room(&lab, args.workload)?;
     let place = tempfile::Builder::new().prefix("bench-").tempdir_in(&lab)?;
     let served = workload::serve(&lab, place.path(), args.workload)?;
     let load = std::fs::read_to_string("/proc/loadavg")?;
@@ -84,6 +85,21 @@ pub fn run(args: &Args) -> Result<()> {
     );
     table::print(&rows, &limits);
     println!("not measured: {}", left_out.join(" · "));
+    Ok(())
+}
+
+/// A disk that fills up in the middle would cost others more than this run.
+fn room(lab: &Path, size: Size) -> Result<()> {
+    let stat = rustix::fs::statvfs(lab).with_context(|| lab.display().to_string())?;
+    let (free, needed) = (stat.f_bavail * stat.f_frsize, size.disk());
+    ensure!(
+        free >= needed,
+        "workload {} needs {} GB free in {}, there are {}",
+        size.name(),
+        needed / 1_000_000_000,
+        lab.display(),
+        free / 1_000_000_000
+    );
     Ok(())
 }
 

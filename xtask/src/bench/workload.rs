@@ -42,6 +42,14 @@ impl Size {
         }
     }
 
+    /// Bytes that a run puts on the disk at most at one time; the large workload itself, which is kept, is in it.
+    pub fn disk(self) -> u64 {
+        match self {
+            Self::S => 4_000_000_000,
+            Self::L => 20_000_000_000,
+        }
+    }
+
     /// Bytes before compression in the layer of an image's own; every seventh of the large ones is several times as long.
     fn own(self, number: usize) -> u64 {
         match self {
