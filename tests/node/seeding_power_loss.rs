@@ -50,6 +50,31 @@ fn what_is_present_after_a_power_loss_is_whole_and_the_rest_is_seeded_again() {
 }
 
 #[test]
+fn a_blob_that_its_database_entry_outlived_is_sent_again() {
+    let Some(daemon) = Daemon::start() else { return };
+    let sample = Sample::of_two_images("");
+    let images = sample.seed_images();
+    let containerd = daemon.connect();
+    let fail = || Err(std::io::Error::other("the power goes"));
+    containerd.seed(&images, &Watched::interrupted(&sample.store, 9, &fail), &options(), &Silent).unwrap_err();
+    // As if no blob's name had reached the disk, and the database had.
+    let blobs = coracle::fs::read_dir(&daemon.path("root/io.containerd.content.v1.content/blobs/sha256")).unwrap();
+    assert!(blobs.len() >= 4, "{blobs:?}");
+    for blob in &blobs {
+        coracle::fs::remove_file(blob).unwrap();
+    }
+    let seeded = containerd.seed(&images, &sample.store, &options(), &Silent).unwrap();
+    assert_eq!(seeded.present, 0);
+    assert!(seeded.blobs >= blobs.len(), "{seeded:?} after {} were lost", blobs.len());
+    let cri = Cri::connect(&daemon.address(), &daemon.path("logs"), daemon.name());
+    for image in &images {
+        assert_eq!(containerd.image_state(image, "overlayfs").unwrap(), ImageState::Present);
+        cri.wait_for_image(&image.reference.to_string());
+    }
+    assert_eq!(cri.run("after", &images[1].reference.to_string()), 0);
+}
+
+#[test]
 fn a_directory_that_outlived_its_database_entry_is_cleaned_up() {
     let Some(daemon) = Daemon::start() else { return };
     let sample = Sample::of_two_images("");

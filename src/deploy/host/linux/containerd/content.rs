@@ -11,7 +11,9 @@ use futures_util::future::try_join;
 use tokio::sync::mpsc;
 use tonic::{Code, Status};
 
-use super::api::content::{AbortRequest, Info, InfoRequest, UpdateRequest, WriteAction, WriteContentRequest};
+use super::api::content::{
+    AbortRequest, DeleteContentRequest, Info, InfoRequest, ReadContentRequest, UpdateRequest, WriteAction, WriteContentRequest,
+};
 use super::error::{Answer, found};
 use super::session::Session;
 use super::wanted::WantedBlob;
@@ -93,7 +95,9 @@ impl Sender<'_> {
     pub(super) async fn put(&self, blob: &WantedBlob) -> Result<bool, Error> {
         if info(self.session, &blob.descriptor.digest).await?.is_some() {
             lease::hold(self.session, self.lease, "content", &blob.descriptor.digest.to_string()).await?;
-            if self.label(blob).await? {
+            if !is_readable(self.session, &blob.descriptor).await? {
+                self.forget(&blob.descriptor.digest).await?;
+            } else if self.label(blob).await? {
                 return Ok(false);
             }
         }
@@ -178,6 +182,14 @@ impl Sender<'_> {
         try_join(send, receive).await.map(|_| ())
     }
 
+    /// Takes out of containerd's database a blob that is not on its disk, which it would otherwise go on taking for present.
+    async fn forget(&self, digest: &Digest) -> Result<(), Error> {
+        let message = DeleteContentRequest { digest: digest.to_string() };
+        let answer = self.session.content().delete(self.session.quick(message)).await;
+        found(answer).map_err(Error::call("forget the lost blob", digest))?;
+        Ok(())
+    }
+
     async fn abort(&self, digest: &Digest) -> Result<(), Error> {
         let answer = self.session.content().abort(self.session.quick(AbortRequest { r#ref: ingest(digest) })).await;
         found(answer).map_err(Error::call("drop the partial blob", digest))?;
@@ -189,6 +201,29 @@ impl Sender<'_> {
 pub(super) async fn info(session: &Session, digest: &Digest) -> Result<Option<Info>, Error> {
     let answer = session.content().info(session.quick(InfoRequest { digest: digest.to_string() })).await;
     Ok(found(answer).map_err(Error::call("look at the blob", digest))?.and_then(|answer| answer.into_inner().info))
+}
+
+/// Whether the last byte of a blob that the database lists can be read. After a power loss it may not be: containerd flushes its
+/// database with each call, and the directory in which the blob got its name never.
+async fn is_readable(session: &Session, blob: &Descriptor) -> Result<bool, Error> {
+    // Of an empty blob nothing can be read; that it is opened is what counts.
+    let size = i64::from(blob.size > 0);
+    let offset = i64::try_from(blob.size).unwrap_or(i64::MAX) - size;
+    let message = ReadContentRequest { digest: blob.digest.to_string(), offset, size };
+    let failed = Error::call("read the blob", blob.digest);
+    let read = async {
+        let mut messages = session.content().read(session.quick(message)).await?.into_inner();
+        let mut got = 0;
+        while let Some(message) = messages.message().await? {
+            got += message.data.len();
+        }
+        Ok(got)
+    };
+    match read.await {
+        Ok(got) => Ok(i64::try_from(got).is_ok_and(|got| got == size)),
+        Err(status) if matches!(Status::code(&status), Code::NotFound | Code::OutOfRange) => Ok(false),
+        Err(status) => Err(failed(status)),
+    }
 }
 
 /// Adds labels to a blob; none is no call.

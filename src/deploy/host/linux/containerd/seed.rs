@@ -1,6 +1,7 @@
 //! The whole run: what is missing goes in, under one lease, and is tried again when containerd was restarted meanwhile.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -184,8 +185,8 @@ impl<'a> Run<'a> {
         let wanted = of_all(missing.iter().map(|missing| of_image(&missing.image, snapshotter, top(missing).as_ref())));
         let arrivals: Arrivals = wanted.iter().map(|blob| (blob.descriptor.digest, watch::Sender::new(false))).collect();
         let locks = missing.iter().flat_map(|missing| &missing.layers).map(|layer| (layer.chain, Mutex::new(()))).collect();
-        let root = self.snapshot_root(session).await?;
-        let unpacker = Unpacker { session, lease: self.lease, snapshotter, root: root.as_deref(), attempt, locks };
+        let roots = self.roots(session).await?;
+        let unpacker = Unpacker { session, lease: self.lease, snapshotter, roots: &roots, attempt, locks };
         let sender = Sender { session, lease: self.lease, jobs: self.jobs, observer: self.observer };
         let send = stream::iter(&wanted)
             .map(Ok)
@@ -196,22 +197,33 @@ impl<'a> Run<'a> {
         try_join(send, unpack).await.map(|_| ())
     }
 
-    /// Where the unpacked files can be flushed; without that a power loss may take them, and a person should know.
-    async fn snapshot_root(&self, session: &Session) -> Result<Option<PathBuf>, Error> {
-        let plugins = session.snapshotters().await?;
-        let plugin = plugins.iter().find(|plugin| plugin.id == self.options.snapshotter);
-        let root = plugin.and_then(|plugin| plugin.exports.get("root")).map(PathBuf::from);
-        if let Some(root) = root
-            && fs::metadata_following(&root).map_err(Error::Flush)?.is_some()
-        {
-            return Ok(Some(root));
+    /// Where what containerd writes can be flushed; without that a power loss may take it, and a person should know.
+    async fn roots(&self, session: &Session) -> Result<Vec<PathBuf>, Error> {
+        let snapshotters = session.snapshotters().await?;
+        let snapshotter = snapshotters.iter().find(|plugin| plugin.id == self.options.snapshotter);
+        let content = session.content_stores().await?;
+        let mut roots: Vec<PathBuf> = Vec::new();
+        let mut file_systems = Vec::new();
+        let parts = [(snapshotter, format!("snapshotter `{}`", self.options.snapshotter)), (content.first(), "content store".to_owned())];
+        for (plugin, name) in parts {
+            let root = plugin.and_then(|plugin| plugin.exports.get("root")).map(PathBuf::from);
+            let there = root.as_deref().map(fs::metadata_following).transpose().map_err(Error::Flush)?.flatten();
+            match root.zip(there) {
+                Some((_, there)) if file_systems.contains(&there.dev()) => {}
+                Some((root, there)) => {
+                    file_systems.push(there.dev());
+                    roots.push(root);
+                }
+                None => {
+                    let message = format!(
+                        "the files of containerd's {name} are not seen from here: they are not flushed to the disk, run `sync` before \
+                         the power goes"
+                    );
+                    self.observer.event(Event::Warning { message });
+                }
+            }
         }
-        let message = format!(
-            "the files of snapshotter `{}` are not seen from here: what is unpacked is not flushed to the disk, run `sync` before the power goes",
-            self.options.snapshotter
-        );
-        self.observer.event(Event::Warning { message });
-        Ok(None)
+        Ok(roots)
     }
 
     async fn send(&self, sender: &Sender<'_>, blob: &WantedBlob, arrivals: &Arrivals) -> Result<(), Error> {
@@ -243,6 +255,8 @@ impl<'a> Run<'a> {
         for blob in blobs {
             arrived(arrivals, &blob.digest).await;
         }
+        // A name on the disk stands for blobs on the disk.
+        unpacker.flush().await?;
         image::name(unpacker.session, &image).await
     }
 

@@ -80,8 +80,17 @@ impl Session {
     }
 
     pub(super) async fn snapshotters(&self) -> Result<Vec<Plugin>, Error> {
-        let message = PluginsRequest { filters: vec!["type==io.containerd.snapshotter.v1".to_owned()] };
+        self.plugins("io.containerd.snapshotter.v1").await
+    }
+
+    /// The content store: one plugin.
+    pub(super) async fn content_stores(&self) -> Result<Vec<Plugin>, Error> {
+        self.plugins("io.containerd.content.v1").await
+    }
+
+    async fn plugins(&self, kind: &str) -> Result<Vec<Plugin>, Error> {
+        let message = PluginsRequest { filters: vec![format!("type=={kind}")] };
         let answer = IntrospectionClient::new(self.channel.clone()).plugins(self.quick(message)).await;
-        Ok(answer.map_err(Error::call("list", "snapshotters"))?.into_inner().plugins)
+        Ok(answer.map_err(Error::call("list plugins", kind))?.into_inner().plugins)
     }
 }

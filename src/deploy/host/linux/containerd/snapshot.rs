@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::PathBuf;
 
 use tokio::sync::Mutex;
 use tonic::Code;
@@ -23,8 +23,8 @@ pub(super) struct Unpacker<'a> {
     pub(super) session: &'a Session,
     pub(super) lease: &'a str,
     pub(super) snapshotter: &'a str,
-    /// Where the snapshotter's files are, as this process sees them.
-    pub(super) root: Option<&'a Path>,
+    /// Where the files of the snapshotter and of the content store are, as this process sees them.
+    pub(super) roots: &'a [PathBuf],
     /// Tells the unfinished snapshots of this attempt from those of an earlier one.
     pub(super) attempt: u32,
     /// One lock for each chain ID of the run.
@@ -123,11 +123,11 @@ impl Unpacker<'_> {
         content::add_labels(self.session, &layer.blob.digest, uncompressed).await
     }
 
-    /// Brings the files of the layer to the disk. containerd flushes its database with each call and the files never: after a power
-    /// loss a snapshot would be there by name, with empty files in it.
-    async fn flush(&self) -> Result<(), Error> {
-        let Some(root) = self.root.map(Path::to_owned) else { return Ok(()) };
-        let flushed = tokio::task::spawn_blocking(move || fs::sync_file_system(&root)).await;
+    /// Brings to the disk what containerd has written. It flushes its database with each call, the files of a layer never, and of a
+    /// blob its bytes and not its name: after a power loss a snapshot would be there with empty files in it, and a blob not at all.
+    pub(super) async fn flush(&self) -> Result<(), Error> {
+        let roots = self.roots.to_owned();
+        let flushed = tokio::task::spawn_blocking(move || roots.iter().try_for_each(|root| fs::sync_file_system(root))).await;
         flushed.map_err(|error| Error::Runtime(io::Error::other(error)))?.map_err(Error::Flush)
     }
 

@@ -34,6 +34,11 @@ pub struct UpdateResponse {
     pub info: ::core::option::Option<Info>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteContentRequest {
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadContentRequest {
     #[prost(string, tag = "1")]
     pub digest: ::prost::alloc::string::String,
@@ -293,6 +298,29 @@ pub mod content_client {
                     GrpcMethod::new("containerd.services.content.v1.Content", "Write"),
                 );
             self.inner.streaming(req, path, codec).await
+        }
+        pub async fn delete(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteContentRequest>,
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/containerd.services.content.v1.Content/Delete",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("containerd.services.content.v1.Content", "Delete"),
+                );
+            self.inner.unary(req, path, codec).await
         }
         pub async fn abort(
             &mut self,
