@@ -166,7 +166,7 @@ impl Daemon {
         let begun = Instant::now();
         while let Err(error) = Containerd::connect(&self.address()) {
             let log = coracle::fs::read_to_string(&self.path("log"), 1 << 20).unwrap();
-            assert!(begun.elapsed() < Duration::from_secs(20), "containerd does not answer: {error}\n{log}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "containerd does not answer: {error}\n{log}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -15,6 +15,9 @@ use api::runtime_service_client::RuntimeServiceClient;
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint};
 
+/// How long something is waited for that comes at once on an idle machine: no test is about that time.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A connection to the CRI, with a runtime of its own.
 pub struct Cri {
     runtime: tokio::runtime::Runtime,
@@ -34,13 +37,30 @@ impl Cri {
                 async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) }
             }))
         };
-        Self { runtime, channel, logs: logs.to_owned(), cgroup: cgroup.to_owned() }
+        let cri = Self { runtime, channel, logs: logs.to_owned(), cgroup: cgroup.to_owned() };
+        cri.wait_until_it_answers();
+        cri
+    }
+
+    /// containerd listens before its CRI plugin has read what was there.
+    fn wait_until_it_answers(&self) {
+        let begun = Instant::now();
+        while let Err(status) = self.look_for("none") {
+            assert!(status.message().contains("not initialized"), "{status:?}");
+            assert!(begun.elapsed() < PATIENCE, "CRI does not begin to answer: {status:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What CRI knows of an image, by any of its names.
     pub fn image(&self, name: &str) -> Option<api::Image> {
+        self.look_for(name).unwrap()
+    }
+
+    fn look_for(&self, name: &str) -> Result<Option<api::Image>, tonic::Status> {
         let request = api::ImageStatusRequest { image: Some(api::ImageSpec { image: name.to_owned() }) };
-        self.runtime.block_on(ImageServiceClient::new(self.channel.clone()).image_status(request)).unwrap().into_inner().image
+        let answer = self.runtime.block_on(ImageServiceClient::new(self.channel.clone()).image_status(request))?;
+        Ok(answer.into_inner().image)
     }
 
     /// Waits until CRI's cache has heard of an image.
@@ -50,7 +70,7 @@ impl Cri {
             if let Some(image) = self.image(name) {
                 return image;
             }
-            assert!(begun.elapsed() < Duration::from_secs(10), "CRI does not know `{name}`");
+            assert!(begun.elapsed() < PATIENCE, "CRI does not know `{name}`");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -103,7 +123,7 @@ impl Cri {
                 if status.state() == api::ContainerState::ContainerExited {
                     break status.exit_code;
                 }
-                assert!(begun.elapsed() < Duration::from_secs(20), "the container does not end: {status:?}");
+                assert!(begun.elapsed() < PATIENCE, "the container does not end: {status:?}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             };
             client.stop_pod_sandbox(api::StopPodSandboxRequest { pod_sandbox_id: id.clone() }).await.unwrap();
