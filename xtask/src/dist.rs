@@ -2,7 +2,7 @@
 //!
 //! Rust brings musl's libc and the linker; the C in ring and zstd needs a compiler for each architecture, which Debian has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -56,6 +56,23 @@ pub fn run() -> Result<()> {
     same_bundle(&dist)
 }
 
+/// A static binary for arm64 that the tests run under an emulator; `None`, and one line, where it cannot be made here.
+pub fn emulated() -> Result<Option<PathBuf>> {
+    let [_, build] = &BUILDS;
+    for (program, package) in [build.compiler, (build.emulator, "qemu-user-static")] {
+        if !child::on_path(program) {
+            println!("no binary for arm64 to test: there is no {program} (Debian's {package})");
+            return Ok(None);
+        }
+    }
+    if let Err(error) = child::output(child::command("rustup").args(["target", "add", build.triple])) {
+        println!("no binary for arm64 to test: there is no {}: {error:#}", build.triple);
+        return Ok(None);
+    }
+    child::step(&mut cargo(build, "emulated"))?;
+    Ok(Some(made(build, "emulated")))
+}
+
 /// Both binaries make the same bundle, byte for byte: of an example, and of both binaries, which travel in it.
 fn same_bundle(dist: &Path) -> Result<()> {
     let mut made: Vec<(&str, Vec<u8>)> = Vec::new();
@@ -83,26 +100,25 @@ fn same_bundle(dist: &Path) -> Result<()> {
     Ok(())
 }
 
-fn make(build: &Build, file: &Path) -> Result<()> {
+/// The command that builds it.
+fn cargo(build: &Build, profile: &str) -> Command {
     let underscored = build.triple.replace('-', "_");
     let mut cargo = child::command("cargo");
-    cargo.args([
-        "build",
-        "--quiet",
-        "--locked",
-        "--package",
-        "coracle",
-        "--profile",
-        "dist",
-        "--target",
-        build.triple,
-        "--target-dir",
-        "target",
-    ]);
+    cargo.args(["build", "--quiet", "--locked", "--package", "coracle", "--profile", profile, "--target", build.triple]);
+    cargo.args(["--target-dir", "target"]);
     cargo.env(format!("CC_{underscored}"), build.compiler.0).env(format!("CFLAGS_{underscored}"), build.cflags);
     cargo.env(format!("CARGO_TARGET_{}_LINKER", underscored.to_uppercase()), "rust-lld");
-    child::step(&mut cargo)?;
-    let made = crate::root().join("target").join(build.triple).join("dist/coracle");
+    cargo
+}
+
+/// Where cargo leaves it.
+fn made(build: &Build, profile: &str) -> PathBuf {
+    crate::root().join("target").join(build.triple).join(profile).join("coracle")
+}
+
+fn make(build: &Build, file: &Path) -> Result<()> {
+    child::step(&mut cargo(build, "dist"))?;
+    let made = made(build, "dist");
     std::fs::copy(&made, file).with_context(|| format!("cannot copy {} to {}", made.display(), file.display()))?;
     let size = file.metadata()?.len();
     let what = match version(build, file)? {

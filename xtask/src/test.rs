@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{child, codegen, lab, tidy};
+use crate::{child, codegen, dist, lab, tidy};
 
 /// Runs it all, and stops at the first thing that fails.
 pub fn run() -> Result<()> {
@@ -26,7 +26,11 @@ pub fn run() -> Result<()> {
     child::step(with_lab(&mut child::command("cargo"))?.args(["deny", "check", "bans", "licenses", "sources"]))?;
     advisories()?;
     child::step(child::command("cargo").args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    child::step(with_lab(&mut child::command("cargo"))?.args(["test", "--workspace"]))?;
+    let mut tests = child::command("cargo");
+    if let Some(emulated) = dist::emulated()? {
+        tests.env("CORACLE_TEST_ARM64", emulated);
+    }
+    child::step(with_lab(&mut tests)?.args(["test", "--workspace"]))?;
     // The same nodes with the other containerd; how fast either is, and a real systemd, do not depend on it.
     let second = lab::dir()?.join("bin/containerd2");
     if second.join("containerd").is_file() {
