@@ -22,7 +22,7 @@ use crossbeam_channel::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::SignedBundle;
-use super::frame::{Encoder, Form, raw_begin, raw_blocks, raw_seal};
+use super::frame::{Encoder, Form, check_value, raw_begin, raw_blocks, raw_seal};
 use super::layout::{self, Member};
 use super::{Error, Result, seek_table};
 use crate::event::{Event, Observer, Stage};
@@ -69,7 +69,7 @@ impl SignedBundle {
         })?;
         let table = seek_table::encode(&frames);
         out.write_all(&table).and_then(|()| out.flush()).map_err(|source| Error::Write { source })?;
-        let size = frames.iter().map(|(compressed, _)| u64::from(*compressed)).sum::<u64>() + table.len() as u64;
+        let size = frames.iter().map(|frame| u64::from(frame.compressed)).sum::<u64>() + table.len() as u64;
         let summary = format!("{} blobs", self.metadata().content().len());
         observer.event(Event::StageFinished { stage: Stage::Write, summary });
         Ok(Written { size, content, root_digest: self.metadata().root_digest() })
@@ -152,6 +152,7 @@ impl Entry {
 struct Made {
     frame: Vec<u8>,
     plain: u32,
+    check: u64,
     content: u64,
 }
 
@@ -180,7 +181,8 @@ impl Work<'_> {
                 entry.form.get_or_init(|| Form::Raw);
             }
             let plain = u32::try_from(entry.plain_len(index)).unwrap_or(u32::MAX);
-            let made = made.map(|content| Made { frame, plain, content });
+            let check = check_value(&frame, plain as usize);
+            let made = made.map(|content| Made { frame, plain, check, content });
             if full.send((number, made)).is_err() {
                 return;
             }
@@ -306,15 +308,18 @@ fn in_order(
     total: u64,
     out: &mut impl Write,
     observer: &dyn Observer,
-) -> Result<Vec<(u32, u32)>> {
+) -> Result<Vec<seek_table::Entry>> {
     let mut waiting = BTreeMap::new();
     let mut frames = Vec::new();
+    let mut offset = 0;
     for (number, made) in &full {
         waiting.insert(number, made);
         while let Some(made) = waiting.remove(&(frames.len() as u64)) {
-            let Made { frame, plain, content } = made?;
+            let Made { frame, plain, check, content } = made?;
             out.write_all(&frame).map_err(|source| Error::Write { source })?;
-            frames.push((u32::try_from(frame.len()).unwrap_or(u32::MAX), plain));
+            let compressed = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            frames.push(seek_table::Entry { offset, compressed, plain, check });
+            offset += u64::from(compressed);
             if content > 0 {
                 observer.event(Event::StageProgress { stage: Stage::Write, bytes: content });
             }
