@@ -172,19 +172,19 @@ impl Command {
         }
     }
 
-    /// Starts it as a process that stays when this program ends, and gives its number. What it writes is appended to `log`.
+    /// Starts it as a process that stays when this program ends. What it writes is appended to `log`.
     ///
     /// It gets a process group of its own, so that an interrupt from the terminal does not reach it. Whoever calls this looks by
     /// himself whether it came up.
     ///
     /// # Errors
     /// It cannot be started, or the log cannot be opened.
-    pub fn spawn_detached(&self, log: &Path) -> Result<u32, Error> {
+    pub fn spawn_detached(&self, log: &Path) -> Result<(), Error> {
         use std::os::unix::process::CommandExt as _;
         let failed = |source| Error::Run { command: self.to_string(), source };
         let open = || fs::open_append(log, 0o600).map_err(io::Error::other).map_err(failed);
         #[expect(clippy::disallowed_methods, reason = "this is the one place")]
-        let child = std::process::Command::new(&self.program)
+        std::process::Command::new(&self.program)
             .args(&self.args)
             .env("LC_ALL", "C.UTF-8")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
@@ -194,8 +194,8 @@ impl Command {
             .stderr(open()?)
             .process_group(0)
             .spawn()
-            .map_err(failed)?;
-        Ok(child.id())
+            .map(drop)
+            .map_err(failed)
     }
 
     fn wait(&self, child: &mut Child) -> Result<ExitStatus, Error> {

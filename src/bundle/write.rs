@@ -75,14 +75,14 @@ impl SignedBundle {
         Ok(Written { size, content, root_digest: self.metadata().root_digest() })
     }
 
-    /// Writes the bundle to a temporary file beside `path`, flushes it and renames it. On failure, and when the program is killed,
+    /// Writes the bundle past the page cache to a temporary file beside `path`, flushes it and renames it. On failure, and when the program is killed,
     /// `path` is what it was.
     ///
     /// # Errors
     /// As [`SignedBundle::write`], and file operations.
     pub fn write_file(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
         let pending = fs::AtomicFile::create(path)?;
-        let written = self.write(store, pending.file(), threads, observer).map_err(|error| match error {
+        let written = self.write(store, fs::DirectWriter::new(pending.file()), threads, observer).map_err(|error| match error {
             Error::Write { source } => fs::Error::new("write", path, source).into(),
             other => other,
         })?;

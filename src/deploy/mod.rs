@@ -27,3 +27,8 @@ pub mod plan;
 pub mod receipt;
 pub mod status;
 pub mod template;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::drift::{self, Difference, Drift};
 use super::facts::{self, look_at};
-use super::host::Host;
+use super::host::{Host, RegistryFacts, Scope};
 use super::{journal, layout, receipt};
 use crate::store::Store;
 use crate::types::{Digest, PackageName};
@@ -98,6 +98,21 @@ pub fn status(host: &dyn Host) -> Result<Vec<Status>, facts::Error> {
     }
     all.sort_by(|a, b| a.package.cmp(&b.package));
     Ok(all)
+}
+
+/// What keeps the node registry from serving the images of these packages; `None` where nothing does, or nobody needs it.
+///
+/// # Errors
+/// The node cannot be looked at.
+pub fn registry(host: &dyn Host) -> Result<Option<String>, facts::Error> {
+    let needed = receipt::read_all(host)?.iter().any(|receipt| !receipt.images.is_empty());
+    if !needed || host.identity()?.scope == Scope::Directory {
+        return Ok(None);
+    }
+    Ok(match host.registry()? {
+        RegistryFacts::Serves => None,
+        RegistryFacts::Down { why } => Some(why),
+    })
 }
 
 /// What `status` prints for a drifted file, one line a difference.

@@ -276,16 +276,96 @@ fn runtimes_that_are_here_are_told_to_pull_from_the_node_registry() {
         mirrors,
         [
             "create mirror:/etc/containerd/certs.d/ghcr.io/hosts.toml: containerd pulls ghcr.io from the node registry",
-            "create mirror:/etc/containerd/config.toml: config_path = \"/etc/containerd/certs.d\"; containerd must be restarted",
+            "create mirror:/etc/containerd/config.toml: config_path = \"/etc/containerd/certs.d\"",
             "create mirror:/etc/containers/registries.conf.d/50-coracle.conf: podman and CRI-O pull from the node registry",
         ]
     );
-    assert_eq!(plan.notes, ["containerd reads its changed configuration at its next start: systemctl restart containerd"]);
+    // Without systemd nobody but a person can restart it; that is said until it has happened.
+    let restart = ["containerd reads its changed configuration at its next start, and pulls from the node registry then: restart it"];
+    assert_eq!(plan.notes, restart);
     package.deploy(&host, &with_token()).unwrap();
-    assert!(package.plan(&host, &Options::default()).unwrap().is_empty());
+    let second = package.plan(&host, &Options::default()).unwrap();
+    assert!(second.is_empty() && second.notes == restart, "{second}");
+    host.state().containerd.runs_with_older_configuration = false;
+    assert_eq!(package.plan(&host, &Options::default()).unwrap().notes, [""; 0]);
     let names =
         crate::registry::names::decode(host.text("/var/lib/coracle/registry/names/demo.json").unwrap().as_bytes(), Path::new("n")).unwrap();
     assert_eq!(names.repositories.keys().collect::<Vec<_>>(), ["ghcr.io/acme/app"]);
+}
+
+fn directory(host: &FakeHost, path: &str) {
+    host.make_directory(Path::new(path), super::host::Permissions { mode: 0o755, uid: 0, gid: 0 }).unwrap();
+}
+
+#[test]
+fn a_containerd_that_systemd_runs_is_restarted_once_also_after_a_kill_between_its_configuration_and_that() {
+    let package = Package::sample("1.0.0");
+    let host_with_containerd = || {
+        let host = FakeHost::new();
+        directory(&host, "/etc/containerd");
+        host.state().containerd.unit = Some("containerd.service".to_owned());
+        host
+    };
+    let host = host_with_containerd();
+    let plan = package.plan(&host, &with_token()).unwrap();
+    let expected = "restart containerd: containerd.service reads its configuration, which changed, when it starts";
+    assert!(ids(&plan).contains(&expected.to_owned()) && plan.notes.is_empty(), "{plan}");
+    for n in 0.. {
+        let host = host_with_containerd();
+        let killed = package.deploy_ending(&Ending::new(&host, End::Killed, n), &with_token()).is_err();
+        package.deploy(&host, &with_token()).unwrap();
+        assert!(!host.state().containerd.runs_with_older_configuration, "killed at {n}");
+        assert!(package.plan(&host, &Options::default()).unwrap().is_empty(), "killed at {n}");
+        if !killed {
+            break;
+        }
+    }
+}
+
+#[test]
+fn mirrors_of_a_registry_host_that_no_package_needs_any_more_are_taken_away() {
+    let (host, mut old, mut new) = (FakeHost::new(), Package::sample("1.0.0"), Package::sample("2.0.0"));
+    for path in ["/etc/containerd", "/etc/containers", "/etc/rancher", "/etc/rancher/k3s", "/etc/containerd/certs.d"] {
+        directory(&host, path);
+    }
+    for path in ["/etc/containerd/certs.d/both.example", "/etc/containerd/certs.d/theirs.example"] {
+        directory(&host, path);
+    }
+    let theirs = "[host.\"https://harbor.example\"]\n";
+    host.put("/etc/containerd/certs.d/both.example/hosts.toml", theirs);
+    host.put("/etc/containerd/certs.d/theirs.example/hosts.toml", theirs);
+    for package in [&mut old, &mut new] {
+        package.component("more");
+    }
+    old.image("left.example:5000/a:1", "a");
+    old.image("both.example/a:1", "b");
+    let plan = old.plan(&host, &with_token()).unwrap();
+    let yaml =
+        "`/etc/rancher/k3s/registries.yaml` changes; k3s reads it at its next start: systemctl restart k3s, or k3s-agent on an agent";
+    assert!(plan.notes.contains(&yaml.to_owned()), "{plan}");
+    old.deploy(&host, &with_token()).unwrap();
+    let yaml = |host: &FakeHost| host.text("/etc/rancher/k3s/registries.yaml").unwrap();
+    assert!(yaml(&host).contains("  \"left.example:5000\":\n"), "{}", yaml(&host));
+    assert_ne!(host.text("/etc/containerd/certs.d/both.example/hosts.toml").as_deref(), Some(theirs));
+
+    let plan = new.plan(&host, &Options::default()).unwrap();
+    let mirrors: Vec<String> = ids(&plan).into_iter().filter(|id| id.contains("mirror:")).collect();
+    assert_eq!(
+        mirrors,
+        [
+            "change mirror:/etc/containerd/certs.d/both.example/hosts.toml: no package has images of both.example any more",
+            "remove mirror:/etc/containerd/certs.d/left.example:5000/hosts.toml: no package has images of left.example:5000 any more",
+            "remove mirror:/etc/containerd/certs.d/left.example:5000: no package has images of left.example:5000 any more; where nothing else is in it",
+            "change mirror:/etc/containers/registries.conf.d/50-coracle.conf: podman and CRI-O pull from the node registry",
+            "change mirror:/etc/rancher/k3s/registries.yaml: k3s pulls from the node registry",
+        ]
+    );
+    new.deploy(&host, &Options::default()).unwrap();
+    assert_eq!(host.text("/etc/containerd/certs.d/both.example/hosts.toml").unwrap().trim(), theirs.trim());
+    assert_eq!(host.text("/etc/containerd/certs.d/theirs.example/hosts.toml").as_deref(), Some(theirs));
+    assert_eq!(host.look(Path::new("/etc/containerd/certs.d/left.example:5000")).unwrap(), None);
+    assert!(!yaml(&host).contains("left.example") && yaml(&host).contains("ghcr.io"), "{}", yaml(&host));
+    assert!(new.plan(&host, &Options::default()).unwrap().is_empty());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -57,13 +58,17 @@ impl AtomicFile {
         let directory = parent(&path);
         match file {
             Content::Unnamed(file) => {
+                let permissions = std::fs::Permissions::from_mode(mode);
+                file.set_permissions(permissions).map_err(|source| Error::new("set the mode of", &path, source))?;
                 file.sync_all().map_err(|source| Error::new("flush", &path, source))?;
-                let temporary = name_it(&file, directory).map_err(|source| Error::new("give a name to", &path, source))?;
-                let renamed = set_mode(&temporary, mode).and_then(|()| rename(&temporary, &path));
-                if renamed.is_err() {
-                    super::remove_file(&temporary)?;
+                if !link(&file, &path).map_err(|source| Error::new("give a name to", &path, source))? {
+                    let temporary = name_it(&file, directory).map_err(|source| Error::new("give a name to", &path, source))?;
+                    let renamed = rename(&temporary, &path);
+                    if renamed.is_err() {
+                        super::remove_file(&temporary)?;
+                    }
+                    renamed?;
                 }
-                renamed?;
             }
             Content::Named(file) => {
                 file.as_file().sync_all().map_err(|source| Error::new("flush", &path, source))?;
@@ -85,15 +90,22 @@ impl Write for AtomicFile {
     }
 }
 
+/// Gives the file a name; `false` where that name is taken.
+fn link(file: &File, name: &Path) -> io::Result<bool> {
+    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+    match rustix::fs::linkat(CWD, &source, CWD, name, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// `linkat` cannot replace a name, so the file gets one of its own first, for the moment before the rename.
 fn name_it(file: &File, directory: &Path) -> io::Result<PathBuf> {
-    let source = format!("/proc/self/fd/{}", file.as_raw_fd());
     for n in 0..1000 {
         let name = directory.join(format!(".coracle-{}-{n}", std::process::id()));
-        match rustix::fs::linkat(CWD, &source, CWD, &name, AtFlags::SYMLINK_FOLLOW) {
-            Ok(()) => return Ok(name),
-            Err(rustix::io::Errno::EXIST) => {}
-            Err(errno) => return Err(errno.into()),
+        if link(file, &name)? {
+            return Ok(name);
         }
     }
     Err(io::Error::new(io::ErrorKind::AlreadyExists, "a thousand temporary names are taken"))

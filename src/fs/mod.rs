@@ -4,6 +4,7 @@
 //! is, and the name is flushed with its directory.
 
 mod atomic;
+mod direct;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,6 +12,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 
 pub use atomic::AtomicFile;
+pub use direct::DirectWriter;
 
 /// A file operation that failed: what, on which path, and why.
 #[derive(Debug, thiserror::Error)]
@@ -88,19 +90,14 @@ pub fn read_to_string(path: &Path, limit: u64) -> Result<String> {
         .map_err(|_| Error::new("read", path, io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))
 }
 
-/// Writes a file whole or not at all: temporary file in the same directory, flush, mode, rename, flush of the directory.
+/// Writes a file whole or not at all: a file without a name, mode, flush, name, flush of the directory.
 ///
-/// `mode` is set exactly, whatever the umask. What was there before stays untouched until the rename.
+/// `mode` is set exactly, whatever the umask. What was there before stays untouched until the new file has its name. A power loss
+/// before that leaves nothing beside it.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let directory = parent(path);
-    let mut temporary =
-        tempfile::Builder::new().prefix(".coracle-").tempfile_in(directory).map_err(at("create a temporary file beside", path))?;
-    temporary.write_all(bytes).map_err(at("write", path))?;
-    let permissions = fs::Permissions::from_mode(mode);
-    temporary.as_file().set_permissions(permissions).map_err(at("set the mode of", path))?;
-    temporary.as_file().sync_all().map_err(at("flush", path))?;
-    temporary.persist(path).map_err(|error| Error::new("rename a temporary file to", path, error.error))?;
-    sync_directory(directory)
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(bytes).map_err(at("write", path))?;
+    file.commit(mode)
 }
 
 /// Writes a file whole or not at all, as [`write_atomic`] does, with content that is too large for memory: `write` fills the temporary

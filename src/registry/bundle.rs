@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::catalog::Catalog;
 use super::content::{BlobReader, Content, ContentError, PIECE, Selector};
+use super::pieces::Pieces;
 use crate::bundle::VerifiedBundle;
 use crate::io::CHUNK;
 use crate::types::{Descriptor, Digest};
@@ -27,6 +28,7 @@ struct Shared {
     holders: BTreeMap<Digest, usize>,
     /// Checked chunks by blob and number, the one used last at the back.
     chunks: Mutex<VecDeque<((Digest, u64), Bytes)>>,
+    pieces: Arc<Pieces>,
 }
 
 impl BundleContent {
@@ -47,7 +49,7 @@ impl BundleContent {
                 }
             }
         }
-        Self { shared: Arc::new(Shared { bundles, holders, chunks: Mutex::default() }), catalog }
+        Self { shared: Arc::new(Shared { bundles, holders, chunks: Mutex::default(), pieces: Arc::default() }), catalog }
     }
 }
 
@@ -137,8 +139,12 @@ impl BlobReader for PieceReader {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let wanted = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX).min(PIECE);
         let end = offset.saturating_add(wanted).min(source.len());
-        let piece = Bytes::copy_from_slice(source.get(offset..end).unwrap_or_default());
-        self.range.start += piece.len() as u64;
+        let part = source.get(offset..end).unwrap_or_default();
+        self.range.start += part.len() as u64;
+        let Ok(piece) = self.shared.pieces.filled(part.len(), |buffer| {
+            buffer.copy_from_slice(part);
+            Ok::<_, std::convert::Infallible>(())
+        });
         Ok(piece)
     }
 }

@@ -20,6 +20,7 @@ pub mod content;
 pub mod names;
 mod names_v1;
 pub mod node;
+mod pieces;
 mod range;
 mod refusal;
 mod route;

@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::catalog::Catalog;
 use super::content::{BlobReader, Content, ContentError, PIECE, Selector};
 use super::names;
+use super::pieces::Pieces;
 use crate::fs;
 use crate::store::Store;
 use crate::types::{Descriptor, Digest};
@@ -23,6 +24,7 @@ pub struct NodeContent {
     state: PathBuf,
     store: Store,
     view: Mutex<View>,
+    pieces: Arc<Pieces>,
 }
 
 /// The catalog, and the names files that it was made from.
@@ -49,7 +51,7 @@ impl NodeContent {
         let store = Store::open(state.join("store"))?;
         let files = fingerprints(state)?;
         let catalog = Arc::new(load(state, &store)?);
-        Ok(Self { state: state.to_owned(), store, view: Mutex::new(View { files, catalog }) })
+        Ok(Self { state: state.to_owned(), store, view: Mutex::new(View { files, catalog }), pieces: Arc::default() })
     }
 
     /// The catalog as of now.
@@ -140,7 +142,7 @@ impl Content for NodeContent {
 
     fn open(&self, blob: &Descriptor, range: Range<u64>) -> Result<Box<dyn BlobReader>, ContentError> {
         let file = self.store.file(&blob.digest)?;
-        Ok(Box::new(FileReader { store: self.store.clone(), digest: blob.digest, file, range }))
+        Ok(Box::new(FileReader { store: self.store.clone(), digest: blob.digest, file, range, pieces: Arc::clone(&self.pieces) }))
     }
 
     fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>, ContentError> {
@@ -155,14 +157,17 @@ struct FileReader {
     digest: Digest,
     file: File,
     range: Range<u64>,
+    pieces: Arc<Pieces>,
 }
 
 impl BlobReader for FileReader {
     fn next(&mut self) -> Result<Bytes, ContentError> {
         let length = usize::try_from(self.range.end - self.range.start).unwrap_or(usize::MAX).min(PIECE);
-        let mut buffer = BytesMut::zeroed(length);
-        self.store.read_at(&self.digest, &self.file, &mut buffer, self.range.start)?;
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let start = self.range.start;
         self.range.start += length as u64;
-        Ok(buffer.freeze())
+        Ok(self.pieces.filled(length, |buffer| self.store.read_at(&self.digest, &self.file, buffer, start))?)
     }
 }

@@ -18,7 +18,7 @@ use coracle::types::{Descriptor, Digest, MediaType, Platform};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::trust_tools::program;
+use crate::lab::program;
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 const LIMIT: u64 = 64 << 20;

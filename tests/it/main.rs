@@ -6,10 +6,21 @@
     reason = "a test takes what it made itself for granted, and looks at files as a stranger would"
 )]
 
+mod archives;
+mod arm64;
 mod bundle_commands;
+mod containerd;
 mod create;
 mod definition;
+mod hostile_upstream;
+mod lab;
+mod node_registry;
+mod proxies;
+mod real_logins;
+mod real_registry;
 mod registry_bundle;
 mod registry_clients;
 mod trust_tools;
 mod upstream;
+mod web;
+mod workplace;

@@ -15,6 +15,8 @@ use coracle::types::oci::{ImageIndex, ImageManifest, write};
 use coracle::types::{Descriptor, Digest, MediaType, Platform};
 use tokio::sync::oneshot;
 
+use crate::containerd::Containerd;
+
 /// A name that no resolver knows: what is pulled by it came from the node registry.
 const HOST: &str = "upstream.invalid";
 
@@ -133,45 +135,18 @@ fn podman_pulls_by_the_upstream_name_and_never_asks_upstream() {
 
 #[test]
 fn containerd_pulls_by_the_upstream_name_and_never_asks_upstream() {
-    let root = rustix::process::geteuid().is_root();
-    if !root && std::env::var_os("CI").is_none() {
-        println!("skipped containerd: not root");
-        return;
-    }
-    if !have("containerd", "containerd") {
-        return;
-    }
+    let Some(daemon) = Containerd::start() else { return };
     let running = start();
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    let hosts = directory.path().join("certs.d").join(containerd::host_directories(HOST).pop().unwrap());
+    let certs = daemon.path("certs.d");
+    let hosts = certs.join(containerd::host_directories(HOST).pop().unwrap());
     coracle::fs::create_dir_all(&hosts).unwrap();
     let text = containerd::hosts_toml(None, running.address).unwrap().unwrap();
     coracle::fs::write_atomic(&hosts.join("hosts.toml"), text.as_bytes(), 0o644).unwrap();
-    let socket = path("sock");
-    coracle::fs::write_atomic(
-        &directory.path().join("config.toml"),
-        b"version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n",
-        0o644,
-    )
-    .unwrap();
-    let log = coracle::fs::open_append(&directory.path().join("log"), 0o644).unwrap();
-    #[expect(clippy::disallowed_methods, reason = "a daemon of the test, which crate::command does not start")]
-    let mut daemon = std::process::Command::new("containerd")
-        .args(["--config", &path("config.toml"), "--root", &path("root"), "--state", &path("state"), "--address", &socket])
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let ctr = |args: &[&str]| Command::new("ctr").args(["--address", &socket, "--connect-timeout", "20s"]).args(args.to_vec());
-    let fetch = |image: &str| ctr(&["content", "fetch", "--hosts-dir", &path("certs.d"), "--platform", "linux/amd64", image]).output();
-    let ready = ctr(&["version"]).output().map(|output| output.status.success());
+    let certs = certs.display().to_string();
+    let fetch = |image: &str| daemon.ctr(&["content", "fetch", "--hosts-dir", &certs, "--platform", "linux/amd64", image]);
     let present = fetch(&format!("{HOST}/acme/app:1"));
+    assert!(present.status.success(), "{}", String::from_utf8_lossy(&present.stderr));
     let absent = fetch(&format!("{HOST}/acme/app:absent"));
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
-    assert!(ready.unwrap(), "containerd did not start");
-    let present = present.unwrap();
-    assert!(present.status.success(), "{}", present.stderr);
-    let absent = absent.unwrap();
-    assert!(absent.stderr.contains("not found") && !absent.stderr.contains("lookup"), "{}", absent.stderr);
+    let said = String::from_utf8_lossy(&absent.stderr);
+    assert!(said.contains("not found") && !said.contains("lookup"), "{said}");
 }

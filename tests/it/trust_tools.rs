@@ -1,32 +1,19 @@
 //! Keys and signatures against the programs that people check them with: openssl and cosign.
 //!
 //! A program that is missing skips its tests with one line, except where `CI` is set: there it must be installed.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says on stderr why it was skipped")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coracle::bundle::trust::{PublicKey, Signature, SigningKey, TrustPolicy, Unsigned};
 use coracle::command::Command;
 use coracle::fs;
 use tempfile::TempDir;
 
+use crate::lab::program;
+
 const CONTENT: &[u8] = b"the root of a bundle\n";
 const LIMIT: u64 = 1 << 20;
-
-/// The path of a program: from the lab, else from PATH.
-pub fn program(name: &str) -> Option<String> {
-    let lab = std::env::var_os("CORACLE_LAB")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/coracle-lab")));
-    let mut places: Vec<PathBuf> = lab.map(|lab| lab.join("bin")).into_iter().collect();
-    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
-    let found = places.into_iter().map(|place| place.join(name)).find(|path| path.is_file());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is not installed, and CI must not skip tests");
-        eprintln!("skipped: {name} is not installed");
-    }
-    found.map(|path| path.into_os_string().into_string().unwrap())
-}
 
 struct Bench {
     directory: TempDir,

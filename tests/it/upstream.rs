@@ -1,52 +1,40 @@
 //! An upstream on loopback that lives in the test: a registry with images for two platforms, and files. It counts what it is asked.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 
 use coracle::types::oci::{ImageIndex, ImageManifest, write};
 use coracle::types::{Descriptor, MediaType, Platform};
 
+use crate::web::{Reply, Request, Web};
+
 /// The server; it ends when the value is dropped.
 pub struct Upstream {
-    address: String,
-    shared: Arc<Shared>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    web: Web,
+    content: Arc<Content>,
 }
 
-#[derive(Default)]
-struct Shared {
-    content: Mutex<BTreeMap<String, (String, Vec<u8>)>>,
-    asked: Mutex<Vec<String>>,
-    ended: AtomicBool,
-}
+/// Media type and bytes by path.
+type Content = Mutex<BTreeMap<String, (String, Vec<u8>)>>;
 
 impl Upstream {
     /// Starts it with nothing in it.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let shared = Arc::new(Shared::default());
-        let thread = {
-            let shared = Arc::clone(&shared);
-            std::thread::spawn(move || {
-                for stream in listener.incoming() {
-                    if shared.ended.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let shared = Arc::clone(&shared);
-                    std::thread::spawn(move || answer(stream.unwrap(), &shared));
-                }
-            })
-        };
-        Self { address, shared, thread: Some(thread) }
+        Self::faulty(|_| None)
+    }
+
+    /// Starts one that answers what it has, except where `fault` answers something else.
+    pub fn faulty(fault: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        let content = Arc::new(Content::default());
+        let held = Arc::clone(&content);
+        let web = Web::start(move |request| fault(request).unwrap_or_else(|| answer(request, &held)));
+        Self { web, content }
     }
 
     /// `127.0.0.1:PORT`
     pub fn address(&self) -> &str {
-        &self.address
+        self.web.address()
     }
 
     /// Serves bytes at a path.
@@ -86,7 +74,15 @@ impl Upstream {
         }
         let index = write::index(&ImageIndex { artifact_type: None, manifests: children, subject: None, annotations: BTreeMap::new() });
         self.manifest(repository, Some(tag), MediaType::OCI_INDEX, &index);
-        format!("{}/{repository}:{tag}", self.address)
+        format!("{}/{repository}:{tag}", self.address())
+    }
+
+    /// Serves an index whose platforms are but names.
+    pub fn index_of(&self, repository: &str, tag: &str, platforms: &[&str]) {
+        let child = |name: &&str| Descriptor::of(MediaType::OCI_MANIFEST, name.as_bytes()).for_platform(name.parse().unwrap());
+        let manifests = platforms.iter().map(child).collect();
+        let index = write::index(&ImageIndex { artifact_type: None, manifests, subject: None, annotations: BTreeMap::new() });
+        self.manifest(repository, Some(tag), MediaType::OCI_INDEX, &index);
     }
 
     fn manifest(&self, repository: &str, tag: Option<&str>, media_type: &str, bytes: &[u8]) -> Descriptor {
@@ -99,75 +95,28 @@ impl Upstream {
     }
 
     fn put(&self, path: &str, media_type: &str, bytes: &[u8]) {
-        self.shared.content.lock().unwrap().insert(path.to_owned(), (media_type.to_owned(), bytes.to_vec()));
+        self.content.lock().unwrap().insert(path.to_owned(), (media_type.to_owned(), bytes.to_vec()));
     }
 
     /// `METHOD PATH` of every request since the last call.
     pub fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.shared.asked.lock().unwrap())
+        self.requests().into_iter().map(|request| format!("{} {}", request.method, request.path)).collect()
+    }
+
+    /// Every request since the last call.
+    pub fn requests(&self) -> Vec<Request> {
+        self.web.requests()
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        // One connection wakes the listener, so that it sees the flag.
-        drop(TcpStream::connect(&self.address));
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
+fn answer(request: &Request, content: &Content) -> Reply {
+    // A client that takes this for a mirror adds `?ns=HOST`.
+    let path = request.path.split('?').next().unwrap_or_default();
+    match content.lock().unwrap().get(path) {
+        _ if path == "/v2/" => Reply::ok("{}"),
+        Some((media_type, bytes)) => Reply::ranged(request, bytes).header("Content-Type", media_type),
+        None => Reply::error(404, "MANIFEST_UNKNOWN", "not here"),
     }
-}
-
-/// A client that goes away in the middle is its own business.
-fn answer(stream: TcpStream, shared: &Shared) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut request = String::new();
-    let mut range = None;
-    loop {
-        let mut line = String::new();
-        match reader.read_line(&mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) if line == "\r\n" => break,
-            Ok(_) => {}
-        }
-        if request.is_empty() {
-            request.clone_from(&line);
-        }
-        let lower = line.to_ascii_lowercase();
-        if let Some(value) = lower.strip_prefix("range: bytes=") {
-            range = value.trim().trim_end_matches('-').parse::<usize>().ok();
-        }
-    }
-    let mut words = request.split_whitespace();
-    let (method, path) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-    shared.asked.lock().unwrap().push(format!("{method} {path}"));
-    let found = if path == "/v2/" {
-        Some(("application/json".to_owned(), b"{}".to_vec()))
-    } else {
-        // A client that takes this for a mirror adds `?ns=HOST`.
-        shared.content.lock().unwrap().get(path.split('?').next().unwrap_or(path)).cloned()
-    };
-    let (status, media_type, body, extra) = match (found, range) {
-        (None, _) => (
-            "404 Not Found",
-            "application/json".to_owned(),
-            br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"not here"}]}"#.to_vec(),
-            String::new(),
-        ),
-        (Some((media_type, bytes)), Some(from)) if from < bytes.len() => {
-            let extra = format!("Content-Range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
-            ("206 Partial Content", media_type, bytes[from..].to_vec(), extra)
-        }
-        (Some((media_type, bytes)), _) => ("200 OK", media_type, bytes, String::new()),
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\nAccept-Ranges: bytes\r\nConnection: close\r\n{extra}\r\n",
-        body.len()
-    );
-    let mut stream = stream;
-    let sent = stream.write_all(head.as_bytes()).and_then(|()| if method == "HEAD" { Ok(()) } else { stream.write_all(&body) });
-    drop(sent);
 }
 
 /// Bytes that do not compress and are the same each time.

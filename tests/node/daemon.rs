@@ -16,7 +16,9 @@ pub const NODE: &str = "/var/lib/node";
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 pub struct Daemon {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
+    /// Takes the directory away at the end, where it was made here.
+    _temporary: Option<tempfile::TempDir>,
     root: PathBuf,
     namespace: String,
     binaries: Option<PathBuf>,
@@ -44,8 +46,8 @@ impl Daemon {
 
     /// Starts one that keeps its data in a directory of the caller's.
     pub fn start_on(root: Option<&Path>) -> Option<Self> {
-        let mut daemon = Self::prepare(root)?;
-        let config = daemon.config(daemon.directory.path(), &daemon.root);
+        let mut daemon = Self::prepare(None, root)?;
+        let config = daemon.config(&daemon.directory, &daemon.root);
         coracle::fs::write_atomic(&daemon.path("config.toml"), config.as_bytes(), 0o644).unwrap();
         daemon.spawn();
         Some(daemon)
@@ -55,7 +57,17 @@ impl Daemon {
     /// nothing of this machine is at the places that a deploy writes to, and there is no systemd. The test's directory is
     /// `/var/lib/node` there, so that all nodes look the same.
     pub fn start_as_node() -> Option<Self> {
-        let mut daemon = Self::prepare(None)?;
+        Self::start_as_node_on(None)
+    }
+
+    /// The same with everything that the node keeps in a directory of the caller's, from an earlier node perhaps: it is as if that node
+    /// was started again.
+    pub fn start_as_node_on(directory: Option<&Path>) -> Option<Self> {
+        let mut daemon = Self::prepare(directory, None)?;
+        // What lies below /run on a node does not outlive it.
+        if coracle::fs::metadata(&daemon.path("state")).unwrap().is_some() {
+            coracle::fs::remove_dir_all(&daemon.path("state")).unwrap();
+        }
         daemon.hold_mounts();
         let inside = Path::new(NODE);
         let config = daemon.config(inside, &inside.join("root"));
@@ -64,17 +76,18 @@ impl Daemon {
         Some(daemon)
     }
 
-    fn prepare(root: Option<&Path>) -> Option<Self> {
+    fn prepare(directory: Option<&Path>, root: Option<&Path>) -> Option<Self> {
         if let Some(obstacle) = obstacle() {
             assert!(std::env::var_os("CI").is_none(), "nothing is skipped in CI: {obstacle}");
             println!("skipped, real containerd: {obstacle}");
             return None;
         }
-        let directory = tempfile::Builder::new().prefix("coracle-node-").tempdir().unwrap();
+        let temporary = directory.is_none().then(|| tempfile::Builder::new().prefix("coracle-node-").tempdir().unwrap());
+        let directory = directory.or(temporary.as_ref().map(tempfile::TempDir::path)).unwrap().to_owned();
         let namespace = format!("coracle-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let binaries = std::env::var_os("CORACLE_TEST_CONTAINERD").map(PathBuf::from);
-        let root = root.map_or_else(|| directory.path().join("root"), Path::to_owned);
-        let daemon = Self { directory, root, namespace, binaries, child: None, holder: None };
+        let root = root.map_or_else(|| directory.join("root"), Path::to_owned);
+        let daemon = Self { directory, _temporary: temporary, root, namespace, binaries, child: None, holder: None };
         Command::new("ip").args(["netns", "add", &daemon.namespace]).run().unwrap();
         Command::new("ip").args(["-n", &daemon.namespace, "link", "set", "lo", "up"]).run().unwrap();
         let outside = daemon.in_namespace(["busybox", "nc", "-w", "1", "192.0.2.1", "80"]).output().unwrap();
@@ -91,10 +104,11 @@ impl Daemon {
              mount -t overlay overlay -o lowerdir=/$at,upperdir=$private/over/$at/upper,workdir=$private/over/$at/work /$at\n\
              done; for at in etc/containerd etc/containers etc/coracle var/lib/coracle; do\n\
              mkdir -p $private/$at /$at; mount --bind $private/$at /$at\n\
-             done; mkdir {NODE}; mount --bind {} {NODE}\n\
+             done; mkdir -p {NODE}; mount --bind {} {NODE}\n\
+             cat /proc/sys/kernel/random/uuid > $private/boot_id; mount --bind $private/boot_id /proc/sys/kernel/random/boot_id\n\
              if [ -d /run/systemd ]; then mount -t tmpfs tmpfs /run/systemd; fi; echo ready; exec sleep infinity",
-            self.directory.path().display(),
-            self.directory.path().display(),
+            self.directory.display(),
+            self.directory.display(),
         );
         #[expect(clippy::disallowed_methods, reason = "a process that goes on while the test does")]
         let mut holder = std::process::Command::new("nsenter")
@@ -181,6 +195,33 @@ impl Daemon {
         kill_process(pid, Signal::CONT).unwrap();
     }
 
+    /// Does something while everything on the node stands still.
+    pub fn while_all_is_frozen(&self, what: impl FnOnce()) {
+        let mut frozen = Vec::new();
+        // Until nobody is left who could have started another one.
+        loop {
+            let running: Vec<Pid> = self.pids().into_iter().filter(|pid| !frozen.contains(pid)).collect();
+            if running.is_empty() {
+                break;
+            }
+            for pid in running {
+                // One that has ended meanwhile stands still as well.
+                kill_process(pid, Signal::STOP).ok();
+                frozen.push(pid);
+            }
+        }
+        what();
+        for pid in frozen {
+            kill_process(pid, Signal::CONT).ok();
+        }
+    }
+
+    /// The processes in the node's network namespace.
+    fn pids(&self) -> Vec<Pid> {
+        let pids = Command::new("ip").args(["netns", "pids", &self.namespace]).run().unwrap_or_default();
+        String::from_utf8_lossy(&pids).split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect()
+    }
+
     /// CPU seconds of the process until now.
     pub fn cpu_seconds(&self) -> f64 {
         let pid = self.child.as_ref().unwrap().id();
@@ -190,7 +231,7 @@ impl Daemon {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     pub fn address(&self) -> PathBuf {
@@ -232,9 +273,10 @@ impl Daemon {
         let head = format!("root = \"{root}\"\nstate = \"{directory}/state\"\n[grpc]\naddress = \"{directory}/c.sock\"\n");
         let pause = crate::sample::PAUSE;
         if self.binaries.is_some() {
+            // NRI has a socket at one place for all daemons of a machine.
             let runtime = "plugins.\"io.containerd.cri.v1.runtime\"";
             return format!(
-                "version = 3\n{head}[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{pause}\"\n[{runtime}]\nrestrict_oom_score_adj = true\n\
+                "version = 3\n{head}[plugins.\"io.containerd.nri.v1.nri\"]\ndisable = true\n[plugins.\"io.containerd.cri.v1.images\".pinned_images]\nsandbox = \"{pause}\"\n[{runtime}]\nrestrict_oom_score_adj = true\n\
                  [{runtime}.cni]\nbin_dir = \"{directory}/cni\"\nconf_dir = \"{directory}/cni\"\n\
                  [{runtime}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n[{runtime}.containerd.runtimes.runc.options]\nSystemdCgroup = false\n"
             );
@@ -251,6 +293,10 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let log = coracle::fs::read_to_string(&self.path("log"), 4 << 20).unwrap_or_else(|error| error.to_string());
+            println!("what containerd wrote:\n{log}");
+        }
         if let Some(mut holder) = self.holder.take() {
             holder.kill().ok();
             holder.wait().ok();
@@ -258,9 +304,7 @@ impl Drop for Daemon {
         // Shims that a failed test left behind, and a node's registry: all that is in the namespace is ours.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(5) {
-            let pids = Command::new("ip").args(["netns", "pids", &self.namespace]).run().unwrap_or_default();
-            let pids: Vec<Pid> =
-                String::from_utf8_lossy(&pids).split_whitespace().filter_map(|pid| pid.parse().ok()).filter_map(Pid::from_raw).collect();
+            let pids = self.pids();
             if pids.is_empty() {
                 break;
             }

@@ -1,5 +1,7 @@
 //! `coracle deploy` as a person runs it, on a node without a way out: what it leaves runs, and a second run changes nothing.
 
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use coracle::command::{Command, Output};
@@ -11,8 +13,9 @@ use crate::daemon::{Daemon, NODE};
 use crate::sample::PAUSE;
 use crate::upstream::{Upstream, gzip};
 
-const APP: &str = "registry.example:5000/team/app:1";
-const CORACLE: &str = env!("CARGO_BIN_EXE_coracle");
+pub const APP: &str = "registry.example:5000/team/app:1";
+const PID_FILE: &str = "/var/lib/coracle/registry.pid";
+pub const CORACLE: &str = env!("CARGO_BIN_EXE_coracle");
 
 /// A signed bundle with two images and two files, and the key that it is checked with.
 pub struct Release {
@@ -21,6 +24,11 @@ pub struct Release {
 
 impl Release {
     pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, made with more flags.
+    pub fn with(flags: &str) -> Self {
         let release = Self { directory: tempfile::Builder::new().prefix("coracle-release-").tempdir().unwrap() };
         let upstream = Upstream::start();
         let busybox = coracle::fs::read("/bin/busybox".as_ref(), 64 << 20).unwrap();
@@ -49,9 +57,14 @@ impl Release {
         release.run("\"$0\" keygen release --unencrypted");
         release.run(&format!(
             "\"$0\" create . --signing-key release.key --cache cache -o shop.tar.zst --mirror registry.example={url} \
-             --mirror registry.example:5000={url}"
+             --mirror registry.example:5000={url} {flags}"
         ));
         release
+    }
+
+    /// Where all of it lies.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn run(&self, script: &str) {
@@ -60,13 +73,27 @@ impl Release {
     }
 
     /// The command line on the node, always the same.
-    pub fn deploy(&self) -> Vec<String> {
+    fn deploy(&self) -> Vec<String> {
         let at = self.directory.path().display();
         [CORACLE, "deploy", &format!("{at}/shop.tar.zst"), "--key", &format!("{at}/release.pub"), "--yes", "--no-progress"]
             .into_iter()
             .chain(["--containerd-address", &format!("{NODE}/c.sock")])
             .map(str::to_owned)
             .collect()
+    }
+
+    /// Starts a deploy and leaves it running.
+    pub fn begin(&self, node: &Daemon) -> Child {
+        let words = [node.enter(), self.deploy()].concat();
+        #[expect(clippy::disallowed_methods, reason = "a process that goes on while the test does")]
+        let child = std::process::Command::new(&words[0])
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        child
     }
 
     /// Deploys and gives what it printed.
@@ -115,10 +142,14 @@ pub fn state(node: &Daemon) -> String {
 
 /// The node registry: the process that its file names, and no other beside it.
 pub fn registry(node: &Daemon) -> Pid {
-    let pid = on(node, &["cat", "/var/lib/coracle/registry.pid"]).trim().to_owned();
+    let pid = on(node, &["cat", PID_FILE]).trim().to_owned();
     let all = on(node, &["sh", "-c", "for p in $(ip netns pids \"$0\"); do echo $p $(tr '\\0' ' ' < /proc/$p/cmdline); done", node.name()]);
     let serving: Vec<&str> = all.lines().filter(|line| line.contains("registry serve")).collect();
-    assert_eq!(serving, [format!("{pid} {CORACLE} registry serve --listen 127.0.0.1:5000 --store /var/lib/coracle")], "{all}");
+    assert_eq!(
+        serving,
+        [format!("{pid} {CORACLE} registry serve --listen 127.0.0.1:5000 --pid-file {PID_FILE} --store /var/lib/coracle")],
+        "{all}"
+    );
     Pid::from_raw(pid.parse().unwrap()).unwrap()
 }
 
@@ -165,7 +196,7 @@ fn what_is_deployed_runs_is_pulled_under_its_own_name_and_stays() {
     assert_eq!(cri.run("seeded", APP), 0);
 
     // Without it, containerd pulls the same name from the node registry: ctr at once, CRI after the restart that the plan speaks of.
-    assert!(first.contains("systemctl restart containerd"), "{first}");
+    assert!(first.contains("at its next start"), "{first}");
     let forget = |node: &Daemon| {
         let names = node.ctr(&["images", "ls", "-q"]);
         let names: Vec<&str> = names.lines().filter(|name| !name.contains("pause")).collect();

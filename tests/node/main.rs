@@ -10,11 +10,19 @@
 mod cri;
 mod daemon;
 mod deploy;
+mod deploy_interrupted;
+mod deploy_power_loss;
+mod disk;
+mod machine;
 mod sample;
 mod seeding;
 mod seeding_interrupted;
 mod seeding_power_loss;
 mod seeding_speed;
+mod systemd;
 #[path = "../it/upstream.rs"]
 #[expect(dead_code, reason = "its files and its count of requests are for `it`")]
 mod upstream;
+#[path = "../it/web.rs"]
+#[expect(dead_code, reason = "its faults are for `it`")]
+mod web;

@@ -65,6 +65,11 @@ impl Background {
         Ok(Self { child })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until something listens on an address; fails when the child ends before.
     pub fn wait_for(&mut self, address: std::net::SocketAddr) -> Result<()> {
         let begun = Instant::now();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri, header};
 
@@ -21,7 +21,7 @@ pub struct Upstream {
 struct Document {
     media_type: String,
     digest: String,
-    bytes: Arc<[u8]>,
+    bytes: Bytes,
 }
 
 impl Upstream {
@@ -31,7 +31,8 @@ impl Upstream {
     }
 
     fn put(&mut self, path: String, media_type: &str, bytes: &[u8]) {
-        self.documents.insert(path, Document { media_type: media_type.to_owned(), digest: digest(bytes), bytes: bytes.into() });
+        self.documents
+            .insert(path, Document { media_type: media_type.to_owned(), digest: digest(bytes), bytes: Bytes::copy_from_slice(bytes) });
     }
 }
 
@@ -96,7 +97,7 @@ async fn answer(State(upstream): State<Arc<Upstream>>, method: Method, uri: Uri,
     if range.is_some() {
         response = response.header(header::CONTENT_RANGE, format!("bytes {first}-{}/{length}", end - 1));
     }
-    let body = if method == Method::HEAD { Body::empty() } else { Body::from(document.bytes[first..end].to_vec()) };
+    let body = if method == Method::HEAD { Body::empty() } else { Body::from(document.bytes.slice(first..end)) };
     response.body(body).unwrap_or_else(|_| Response::new(Body::empty()))
 }
 

@@ -39,6 +39,9 @@ struct ServeArgs {
     /// Where to listen; a socket that systemd hands over comes before this
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", env = "CORACLE_LISTEN")]
     listen: SocketAddr,
+    /// Writes the process id there once it listens, so that only whoever has the address is named
+    #[arg(long, value_name = "FILE", env = "CORACLE_PID_FILE")]
+    pid_file: Option<PathBuf>,
     /// One line for each request on stderr
     #[arg(long, env = "CORACLE_LOG_REQUESTS")]
     log_requests: bool,
@@ -51,6 +54,9 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let environment = |name: &str| std::env::var(name).ok();
     let listener = listener(args.listen, &environment)?;
     let address = listener.local_addr()?;
+    if let Some(path) = &args.pid_file {
+        crate::fs::write_atomic(path, format!("{}\n", std::process::id()).as_bytes(), 0o644)?;
+    }
     let (content, what) = content(&args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(async {

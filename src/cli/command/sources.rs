@@ -104,6 +104,7 @@ fn environment() -> Environment {
         registry_auth_file: variable("REGISTRY_AUTH_FILE"),
         netrc: variable("NETRC"),
         path: std::env::var_os("PATH"),
+        no_proxy: ["NO_PROXY", "no_proxy"].iter().find_map(|name| std::env::var(name).ok()),
     }
 }
 

@@ -27,14 +27,15 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         None => Box::new(LinuxHost::node(None)),
     };
     let all = status::status(host.as_ref())?;
+    let registry = status::registry(host.as_ref())?;
     ui.print(&match args.format {
-        Format::Text => text(&all),
-        Format::Json => json(&all),
+        Format::Text => text(&all, registry.as_deref()),
+        Format::Json => json(&all, registry.as_deref()),
     })?;
     Ok(Exit::Done)
 }
 
-fn text(all: &[Status]) -> String {
+fn text(all: &[Status], registry: Option<&str>) -> String {
     if all.is_empty() {
         return "nothing is deployed here".to_owned();
     }
@@ -46,10 +47,12 @@ fn text(all: &[Status]) -> String {
         lines.extend(status.drift.iter().map(|drift| format!("  {}", drift.to_string().replace('\n', "\n  "))));
         lines.extend(status.missing_blobs.iter().map(|digest| format!("  blob `{digest}` is not in the store")));
     }
+    lines.extend(registry.map(|why| format!("registry  {why}\n  run the last `coracle deploy` again: it starts it")));
     lines.join("\n")
 }
 
-fn json(all: &[Status]) -> String {
+/// `registry` says why the node registry does not serve, and is null where it does or nobody needs it.
+fn json(all: &[Status], registry: Option<&str>) -> String {
     let packages = all.iter().map(|status| {
         let files = status.drift.iter().map(|drift| json!({"path": drift.path, "differences": status::lines(drift)}));
         let blobs = status.missing_blobs.iter().map(|digest| json!({"blob": digest.to_string(), "differences": ["is missing"]}));
@@ -61,5 +64,5 @@ fn json(all: &[Status]) -> String {
             "drift": files.chain(blobs).collect::<Vec<_>>(),
         })
     });
-    format!("{:#}", json!({"packages": packages.collect::<Vec<_>>()}))
+    format!("{:#}", json!({"packages": packages.collect::<Vec<_>>(), "registry": registry}))
 }

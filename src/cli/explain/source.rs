@@ -2,7 +2,7 @@
 
 use super::Explanation;
 use crate::bundle::image;
-use crate::create::source::{self, archive, credentials};
+use crate::create::source::{self, Failure, FailureKind, archive, credentials};
 use crate::create::{fetch, resolve};
 
 /// A failure to resolve. One entry: its place, cause and hint. Several: each with its place as a cause of its own.
@@ -55,6 +55,7 @@ pub fn explain(error: &source::Error) -> Explanation {
         source::Error::Status { status: 404, .. } => {
             hint("look for a typo in the name or tag; some registries also say 404 where a login is missing")
         }
+        source::Error::Status { status: 407, .. } => proxy_login(),
         source::Error::Status { status: 429, host, .. } => {
             hint(&format!("`{host}` limits how often it is asked: log in there, or wait and run the same command again"))
         }
@@ -122,22 +123,27 @@ fn explain_image(error: &image::Error) -> Explanation {
     }
 }
 
-fn explain_transport(host: &str, source: &(dyn std::error::Error + 'static)) -> Explanation {
-    let mut text = String::new();
-    let mut cause = Some(source);
-    while let Some(error) = cause {
-        text += &error.to_string();
-        cause = error.source();
+fn explain_transport(host: &str, failure: &Failure) -> Explanation {
+    match failure.kind {
+        FailureKind::UnknownAuthority => hint(&format!(
+            "the certificate of `{host}` is signed by someone this machine does not trust: name the authority with --ca FILE"
+        )),
+        FailureKind::BadCertificate => hint(&format!("compare the name `{host}` and the clock of this machine with that certificate")),
+        FailureKind::NoTls => hint(&format!("`{host}` does not speak TLS: name it with --plain-http {host} if it may be asked without")),
+        FailureKind::Unreachable => {
+            hint(&format!("look for a typo in `{host}`, then at the network and the proxy variables (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)"))
+        }
+        FailureKind::ProxyLogin => proxy_login(),
+        FailureKind::PlainHttp => hint("name that host with --plain-http if it may be trusted"),
+        FailureKind::Final => failed(),
+        FailureKind::Passing => {
+            hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")
+        }
     }
-    if text.contains("UnknownIssuer") {
-        hint(&format!("the certificate of `{host}` is signed by someone this machine does not trust: name the authority with --ca FILE"))
-    } else if text.contains("plain HTTP") {
-        hint("name that host with --plain-http if it may be trusted")
-    } else if text.contains("received corrupt message") {
-        hint(&format!("`{host}` does not speak TLS: name it with --plain-http {host} if it may be asked without"))
-    } else {
-        hint("look at the network and the proxy variables, then run the same command again: it goes on where it stopped")
-    }
+}
+
+fn proxy_login() -> Explanation {
+    hint("the proxy asks for a login: write it into the proxy variable, as in HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT")
 }
 
 fn explain_credentials(error: &credentials::Error) -> Explanation {

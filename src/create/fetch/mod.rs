@@ -76,7 +76,8 @@ impl fmt::Display for Fetched {
         let (total, fetched) = (ByteSize(self.bytes_total), ByteSize(self.bytes_fetched));
         match self.bytes_fetched {
             0 => write!(f, "nothing: all {total} were in the cache"),
-            bytes if bytes == self.bytes_total => write!(f, "{total}"),
+            // What is missing to all of it may be too little to show.
+            _ if fetched.to_string() == total.to_string() => write!(f, "{total}"),
             _ => write!(f, "{fetched} of {total}, the rest was in the cache"),
         }
     }

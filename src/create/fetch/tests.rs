@@ -14,6 +14,7 @@ use crate::types::{Descriptor, ImageReference, Platform};
 
 const QUICK: Patience = Patience {
     tries: 4,
+    tries_unreached: 4,
     first: std::time::Duration::from_millis(1),
     longest: std::time::Duration::from_millis(2),
     longest_asked: std::time::Duration::from_millis(5),

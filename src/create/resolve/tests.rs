@@ -19,6 +19,7 @@ impl Observer for Recorder {
 
 const QUICK: Patience = Patience {
     tries: 2,
+    tries_unreached: 2,
     first: std::time::Duration::from_millis(1),
     longest: std::time::Duration::from_millis(1),
     longest_asked: std::time::Duration::from_millis(1),
@@ -120,7 +121,11 @@ async fn the_order_of_answers_does_not_show() {
     for server in [&server, &quiet] {
         let images = (1..=4).map(|n| image(n, &format!("registry.example/a/{n}:1"), both())).collect();
         let mirrors = vec![("registry.example".to_owned(), server.url("/"))];
-        let sources = Sources::new(SourceOptions { mirrors, ..SourceOptions::default() }).unwrap().patient(Patience { tries: 9, ..QUICK });
+        let sources = Sources::new(SourceOptions { mirrors, ..SourceOptions::default() }).unwrap().patient(Patience {
+            tries: 9,
+            tries_unreached: 9,
+            ..QUICK
+        });
         let (_directory, store) = store();
         let resolution = resolve(&package(images, Vec::new()), None, &sources, &store, &Recorder::default()).await.unwrap();
         seen.push((resolution.images, resolution.documents));

@@ -7,6 +7,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::client::{HttpClient, host_of, read_limited, refused};
 use super::credentials::{Credentials, Found};
 use super::secret::{Login, Secret};
 use super::token_v2::TokenAnswer;
-use super::{Error, credentials};
+use super::{Error, Failure, credentials};
 
 /// A token without `expires_in` lives this long (token.md, "Requesting a Token").
 const DEFAULT_LIFE: Duration = Duration::from_mins(1);
@@ -61,12 +62,20 @@ pub struct Authorization {
 type LoginSlot = Arc<OnceCell<Option<Found>>>;
 type TokenSlot = Arc<AsyncMutex<Option<Token>>>;
 
+/// What a host asked for, or why it could not be asked. Who waited while it was asked in vain shares the failure: a host that swallows
+/// connections costs one time-out, not one for each image.
+#[derive(Debug, Default)]
+struct Asked {
+    failures: AtomicU64,
+    answer: AsyncMutex<Option<Result<Challenge, Failure>>>,
+}
+
 /// Challenges and tokens of a run.
 #[derive(Debug)]
 pub struct Tokens {
     client: HttpClient,
     credentials: Arc<Credentials>,
-    challenges: Mutex<BTreeMap<String, Arc<OnceCell<Challenge>>>>,
+    challenges: Mutex<BTreeMap<String, Arc<Asked>>>,
     bought: Mutex<BTreeMap<(String, String), TokenSlot>>,
     logins: Mutex<BTreeMap<(String, String), LoginSlot>>,
 }
@@ -113,18 +122,34 @@ impl Tokens {
 
     /// What the host asked for when it was first seen; asked once, however many wait.
     async fn challenge(&self, whom: Whom<'_>) -> Result<Challenge, Error> {
-        let cell = slot(&self.challenges, whom.base.to_string());
-        let ask = async || {
-            let url = whom.base.join("v2/").map_err(|error| login_error(whom, &error.to_string()))?;
-            let host = host_of(whom.base);
-            let response = self.client.get(url).send().await.map_err(|error| Error::transport("/v2/", &host, error))?;
-            match response.status().as_u16() {
-                401 => parse_challenge(response.headers()).ok_or_else(|| login_error(whom, "it asks for neither Basic nor Bearer")),
-                408 | 429 | 500..=599 => Err(refused("/v2/", &host, response).await),
-                _ => Ok(Challenge::Open),
+        let asked = slot(&self.challenges, whom.base.to_string());
+        let failures = asked.failures.load(Ordering::SeqCst);
+        let mut answer = asked.answer.lock().await;
+        let (what, host) = (format!("{}/{}", whom.name, whom.repository), host_of(whom.base));
+        match &*answer {
+            Some(Ok(challenge)) => return Ok(challenge.clone()),
+            Some(Err(source)) if asked.failures.load(Ordering::SeqCst) > failures => {
+                return Err(Error::Transport { what, host, source: source.clone() });
+            }
+            _ => {}
+        }
+        let url = whom.base.join("v2/").map_err(|error| login_error(whom, &error.to_string()))?;
+        let response = match self.client.get(url).send().await {
+            Ok(response) => response,
+            Err(error) => {
+                let source = Failure::of(&error);
+                *answer = Some(Err(source.clone()));
+                asked.failures.fetch_add(1, Ordering::SeqCst);
+                return Err(Error::Transport { what, host, source });
             }
         };
-        cell.get_or_try_init(ask).await.cloned()
+        let challenge = match response.status().as_u16() {
+            401 => parse_challenge(response.headers()).ok_or_else(|| login_error(whom, "it asks for neither Basic nor Bearer"))?,
+            408 | 429 | 500..=599 => return Err(refused(&what, &host, response).await),
+            _ => Challenge::Open,
+        };
+        *answer = Some(Ok(challenge.clone()));
+        Ok(challenge)
     }
 
     async fn login(&self, whom: Whom<'_>) -> Result<Option<Found>, Error> {
@@ -197,7 +222,7 @@ impl Tokens {
             }
         };
         let bought = Instant::now();
-        let response = request.send().await.map_err(|error| Error::transport(&what, &host, error))?;
+        let response = request.send().await.map_err(|error| Error::transport(&what, &host, &error))?;
         if !response.status().is_success() {
             return Err(match refused(&what, &host, response).await {
                 Error::Denied { what, host, status, said, .. } => {

@@ -26,6 +26,15 @@ const ERROR_BODY: u64 = 64 << 10;
 /// No more of an error's body is shown, in characters.
 const ERROR_TEXT: usize = 500;
 
+/// Whether proxies are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxies {
+    /// Those that the environment names.
+    OfEnvironment,
+    /// None: `NO_PROXY` says `*`, which the client would take for all names and no address.
+    None,
+}
+
 /// One client for all upstreams of a run.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
@@ -37,7 +46,7 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client that trusts the system's certificates (or `SSL_CERT_FILE` and `SSL_CERT_DIR`) and those in `ca`, and takes proxies
     /// from the environment. `plain` names the hosts, with or without port, that may be asked over plain HTTP.
-    pub fn new(ca: &[PathBuf], plain: &[String]) -> Result<Self, Error> {
+    pub fn new(ca: &[PathBuf], plain: &[String], proxies: Proxies) -> Result<Self, Error> {
         // An error here says that a provider is installed already, and any will do.
         drop(rustls::crypto::ring::default_provider().install_default());
         let mut roots = Vec::new();
@@ -50,8 +59,8 @@ impl HttpClient {
             roots.extend(certificates);
         }
         let plain: Arc<BTreeSet<String>> = Arc::new(plain.iter().cloned().collect());
-        let following = build(&roots, &redirects(Arc::clone(&plain)))?;
-        let staying = build(&roots, &redirect::Policy::none)?;
+        let following = build(&roots, proxies, &redirects(Arc::clone(&plain)))?;
+        let staying = build(&roots, proxies, &redirect::Policy::none)?;
         Ok(Self { following, staying, plain })
     }
 
@@ -81,9 +90,13 @@ fn is_named(hosts: &BTreeSet<String>, host: &str, port: Option<u16>) -> bool {
     hosts.contains(host) || port.is_some_and(|port| hosts.contains(&format!("{host}:{port}")))
 }
 
-fn build(roots: &[Certificate], policy: &dyn Fn() -> redirect::Policy) -> Result<Client, Error> {
+fn build(roots: &[Certificate], proxies: Proxies, policy: &dyn Fn() -> redirect::Policy) -> Result<Client, Error> {
     let builder = || {
-        Client::builder()
+        let builder = match proxies {
+            Proxies::OfEnvironment => Client::builder(),
+            Proxies::None => Client::builder().no_proxy(),
+        };
+        builder
             .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
@@ -170,7 +183,7 @@ pub async fn read_limited(what: &str, host: &str, response: Response, limit: u64
     let mut bytes = Vec::new();
     let mut stream = response.bytes_stream();
     while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| Error::transport(what, host, error))?;
+        let chunk = chunk.map_err(|error| Error::transport(what, host, &error))?;
         if bytes.len() as u64 + chunk.len() as u64 > limit {
             return Err(too_large());
         }
@@ -199,7 +212,7 @@ pub fn body_of(what: &str, host: &str, response: Response, offset: u64) -> Resul
         (0, response.content_length())
     };
     let (name, from) = (what.to_owned(), host.to_owned());
-    let stream = response.bytes_stream().map_err(move |error| Error::transport(&name, &from, error)).boxed();
+    let stream = response.bytes_stream().map_err(move |error| Error::transport(&name, &from, &error)).boxed();
     Ok(Body { host: host.to_owned(), start, total, etag: strong_etag, stream })
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 
+use super::client::Proxies;
 use super::credential_helper_v1::HelperAnswer;
 use super::docker_config_v1::{Entry, LoginFile};
 use super::secret::{Login, Secret};
@@ -86,9 +87,18 @@ pub struct Environment {
     pub netrc: Option<PathBuf>,
     /// `PATH`: where credential helpers are.
     pub path: Option<OsString>,
+    /// `NO_PROXY`: hosts that are asked without a proxy. The HTTP client reads it by itself, with the other proxy variables; here it only
+    /// matters whether it means everybody.
+    pub no_proxy: Option<String>,
 }
 
 impl Environment {
+    /// Whether `NO_PROXY` leaves any host to the proxies.
+    pub(super) fn proxies(&self) -> Proxies {
+        let everybody = self.no_proxy.iter().flat_map(|hosts| hosts.split(',')).any(|host| host.trim() == "*");
+        if everybody { Proxies::None } else { Proxies::OfEnvironment }
+    }
+
     fn login_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         if let Some(file) = &self.registry_auth_file {

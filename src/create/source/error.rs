@@ -31,8 +31,8 @@ pub enum Error {
         what: String,
         /// Who was asked.
         host: String,
-        /// What the HTTP client said, without the URL (a redirect's URL may hold a signature).
-        source: reqwest::Error,
+        /// What the HTTP client said.
+        source: Failure,
     },
     /// An answer other than 2xx.
     #[error("`{host}` answered {status} for `{what}`: {said}")]
@@ -127,16 +127,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// A failure of the HTTP client, freed of the URL.
-    pub(super) fn transport(what: &str, host: &str, source: reqwest::Error) -> Self {
-        Self::Transport { what: what.to_owned(), host: host.to_owned(), source: source.without_url() }
+    /// A failure of the HTTP client.
+    pub(super) fn transport(what: &str, host: &str, source: &reqwest::Error) -> Self {
+        Self::Transport { what: what.to_owned(), host: host.to_owned(), source: Failure::of(source) }
     }
 
     /// Whether another try can end otherwise: a cut, a time-out, 408, 429, 500, 502, 503, 504; not a certificate that nobody trusts.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect() && !is_about_trust(source),
+            Self::Transport { source, .. } => matches!(source.kind, FailureKind::Passing | FailureKind::Unreachable),
             Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
             Self::Short { .. } => true,
             _ => false,
@@ -153,6 +153,15 @@ impl Error {
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Status { status: 404 | 410, .. } | Self::Denied { .. })
+    }
+
+    /// The host that could not be reached at all.
+    #[must_use]
+    pub fn unreachable(&self) -> Option<&str> {
+        match self {
+            Self::Transport { host, source: Failure { kind: FailureKind::Unreachable, .. }, .. } => Some(host),
+            _ => None,
+        }
     }
 
     /// How long the upstream asked to wait.
@@ -177,16 +186,75 @@ impl Error {
     }
 }
 
-/// A certificate that is not trusted, or a server that speaks no TLS, stays so. The client wraps what rustls says too deep to be matched
-/// by type: its words are asked.
-fn is_about_trust(error: &reqwest::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if text.contains("invalid peer certificate") || text.contains("received corrupt message") {
-            return true;
+/// Why a request failed before an answer was complete: the innermost cause, which is the one that says something. It holds no URL (a
+/// redirect's may hold a signature).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{said}")]
+pub struct Failure {
+    said: String,
+    /// What may come of another try.
+    pub kind: FailureKind,
+}
+
+/// What may come of another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A cut, silence: the next try may end otherwise.
+    Passing,
+    /// Nobody listens, the name is not known, a proxy will not go there: mostly a typo, seldom a server that restarts.
+    Unreachable,
+    /// The proxy asks for a login that it was not given.
+    ProxyLogin,
+    /// This machine does not trust who signed its certificate.
+    UnknownAuthority,
+    /// Its certificate is for another name or another time.
+    BadCertificate,
+    /// It does not speak TLS.
+    NoTls,
+    /// It redirects to plain HTTP, which was not allowed.
+    PlainHttp,
+    /// Too many redirects, a request that cannot be made.
+    Final,
+}
+
+impl Failure {
+    /// Of what the HTTP client says.
+    pub(super) fn of(error: &reqwest::Error) -> Self {
+        let mut innermost: &(dyn std::error::Error + 'static) = error;
+        let mut kind = if error.is_builder() || error.is_redirect() { FailureKind::Final } else { FailureKind::Passing };
+        if error.is_connect() && error.is_timeout() {
+            kind = FailureKind::Unreachable;
         }
-        cause = error.source();
+        while let Some(cause) = innermost.source() {
+            innermost = cause;
+            kind = kind_of(cause).unwrap_or(kind);
+        }
+        let said = match std::error::Error::source(error) {
+            Some(_) => innermost.to_string(),
+            // The error itself would name the URL.
+            None => "the HTTP client gave no reason".to_owned(),
+        };
+        Self { said, kind }
     }
-    false
+}
+
+/// The client wraps what TLS, resolver and proxy say too deep to be matched by type: there, their words are asked.
+fn kind_of(cause: &(dyn std::error::Error + 'static)) -> Option<FailureKind> {
+    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    if let Some(error) = cause.downcast_ref::<std::io::Error>()
+        && matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable)
+    {
+        return Some(FailureKind::Unreachable);
+    }
+    let text = cause.to_string();
+    let says = |words: &str| text.contains(words);
+    match () {
+        () if says("invalid peer certificate: UnknownIssuer") => Some(FailureKind::UnknownAuthority),
+        () if says("invalid peer certificate") => Some(FailureKind::BadCertificate),
+        () if says("redirects to plain HTTP") => Some(FailureKind::PlainHttp),
+        () if says("received corrupt message") => Some(FailureKind::NoTls),
+        () if says("proxy authorization required") => Some(FailureKind::ProxyLogin),
+        () if says("dns error") || says("tunnel error") => Some(FailureKind::Unreachable),
+        () => None,
+    }
 }

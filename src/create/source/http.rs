@@ -61,7 +61,7 @@ impl Files {
             Some(Login::Password { user, password }) => request.header(AUTHORIZATION, basic(user, password)),
             _ => request,
         };
-        let response = request.send().await.map_err(|error| Error::transport(url.as_str(), &host, error))?;
+        let response = request.send().await.map_err(|error| Error::transport(url.as_str(), &host, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }

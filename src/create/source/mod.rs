@@ -48,11 +48,12 @@ use self::auth::Tokens;
 use self::client::HttpClient;
 use self::credentials::Credentials;
 pub use self::credentials::Environment;
-pub use self::error::Error;
+pub use self::error::{Error, Failure, FailureKind};
 use self::http::Files;
 use self::limits::{Limits, Permit};
 use self::netrc::Netrc;
 use self::registry::Registries;
+use self::retry::Reached;
 pub use self::retry::{Patience, Tries};
 use crate::event::Observer;
 use crate::io::Mismatch;
@@ -154,6 +155,7 @@ struct Shared {
     source: Box<dyn Source>,
     limits: Limits,
     patience: Patience,
+    reached: Arc<Reached>,
     archives: Mutex<BTreeMap<PathBuf, Arc<Archive>>>,
     ids: AtomicU64,
 }
@@ -168,7 +170,7 @@ struct Network {
 impl Sources {
     /// Reads login files and certificates and makes the HTTP client; asks nobody yet.
     pub fn new(options: SourceOptions) -> Result<Self, Error> {
-        let client = HttpClient::new(&options.ca, &options.plain_http)?;
+        let client = HttpClient::new(&options.ca, &options.plain_http, options.environment.proxies())?;
         let credentials = Arc::new(Credentials::read(&options.environment)?);
         let tokens = Tokens::new(client.clone(), credentials);
         let registries = Registries::new(client.clone(), tokens, options.mirrors.into_iter().collect());
@@ -178,7 +180,7 @@ impl Sources {
     }
 
     fn of(source: Box<dyn Source>, limits: Limits, patience: Patience) -> Self {
-        let shared = Shared { source, limits, patience, archives: Mutex::default(), ids: AtomicU64::new(0) };
+        let shared = Shared { source, limits, patience, reached: Arc::default(), archives: Mutex::default(), ids: AtomicU64::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -198,7 +200,7 @@ impl Sources {
 
     /// Bounds on trying again.
     pub fn tries(&self) -> Tries {
-        Tries::new(self.shared.patience)
+        Tries::new(self.shared.patience, Arc::clone(&self.shared.reached))
     }
 
     /// A number that no other transfer of this run has.
@@ -214,7 +216,7 @@ impl Sources {
         let mut tries = self.tries();
         loop {
             let permit = self.permit(&host).await;
-            let answer = self.shared.source.manifest(reference).await;
+            let answer = self.shared.reached.note(&host, self.shared.source.manifest(reference).await);
             drop(permit);
             let error = match answer.and_then(|bytes| check(&what, &host, bytes, reference.digest())) {
                 Ok(bytes) => return Ok(bytes),
@@ -269,7 +271,7 @@ impl Sources {
         let mut tries = self.tries();
         loop {
             let permit = self.permit(&host).await;
-            let answer = self.shared.source.size(url).await;
+            let answer = self.shared.reached.note(&host, self.shared.source.size(url).await);
             drop(permit);
             match answer {
                 Ok(size) => return Ok(size),
@@ -280,7 +282,7 @@ impl Sources {
 
     /// Opens a blob from `offset` on, once: who reads it counts the tries, and holds a permit as long as it reads.
     pub async fn open(&self, place: &Place, offset: u64, etag: Option<&str>) -> Result<Body, Error> {
-        self.shared.source.open(place, offset, etag).await
+        self.shared.reached.note(&self.host(place), self.shared.source.open(place, offset, etag).await)
     }
 
     /// Waits for a turn at a host (or, for an archive, at a path): to be had before a transfer opens files and threads.

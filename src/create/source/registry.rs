@@ -120,7 +120,7 @@ impl Registries {
             if let Some(header) = &authorization.header {
                 request = request.header(AUTHORIZATION, header);
             }
-            let response = request.send().await.map_err(|error| Error::transport(what, &host, error))?;
+            let response = request.send().await.map_err(|error| Error::transport(what, &host, &error))?;
             let status = response.status();
             if status.is_success() {
                 return Ok(response);

@@ -1,5 +1,7 @@
 //! When to try again, and how long to wait before it.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::Error;
@@ -10,6 +12,8 @@ use crate::event::{Event, Observer};
 pub struct Patience {
     /// Tries in a row without a byte of progress, the first one counted.
     pub tries: u32,
+    /// The same for a host that has never answered in this run and cannot be reached: mostly a typo.
+    pub tries_unreached: u32,
     /// The wait after the first failure; doubled after each further one.
     pub first: Duration,
     /// No wait of our own is longer.
@@ -20,7 +24,31 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { tries: 6, first: Duration::from_millis(500), longest: Duration::from_secs(30), longest_asked: Duration::from_mins(5) }
+        Self {
+            tries: 6,
+            tries_unreached: 2,
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(30),
+            longest_asked: Duration::from_mins(5),
+        }
+    }
+}
+
+/// The hosts that have answered anything in this run.
+#[derive(Debug, Default)]
+pub struct Reached(Mutex<BTreeSet<String>>);
+
+impl Reached {
+    /// What a host gave, or why it gave nothing: an answer that refuses is an answer too.
+    pub fn note<T>(&self, host: &str, outcome: Result<T, Error>) -> Result<T, Error> {
+        if !matches!(outcome, Err(Error::Transport { .. })) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned());
+        }
+        outcome
+    }
+
+    fn contains(&self, host: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
     }
 }
 
@@ -28,14 +56,15 @@ impl Default for Patience {
 #[derive(Debug)]
 pub struct Tries {
     patience: Patience,
+    reached: Arc<Reached>,
     failed: u32,
     wrong: u32,
 }
 
 impl Tries {
     /// Nothing failed yet.
-    pub fn new(patience: Patience) -> Self {
-        Self { patience, failed: 0, wrong: 0 }
+    pub fn new(patience: Patience, reached: Arc<Reached>) -> Self {
+        Self { patience, reached, failed: 0, wrong: 0 }
     }
 
     /// Bytes came: what failed before them counts no longer. The number of bytes bounds how often this happens.
@@ -50,7 +79,11 @@ impl Tries {
             return if self.wrong > 1 { Err(error) } else { Ok(Duration::ZERO) };
         }
         self.failed += 1;
-        if !error.is_transient() || self.failed >= self.patience.tries {
+        let tries = match error.unreachable() {
+            Some(host) if !self.reached.contains(host) => self.patience.tries_unreached,
+            _ => self.patience.tries,
+        };
+        if !error.is_transient() || self.failed >= tries {
             return Err(error);
         }
         let own = self.patience.first.saturating_mul(1 << (self.failed - 1).min(16)).min(self.patience.longest);
@@ -89,10 +122,14 @@ mod tests {
         Error::Status { what: "a".into(), host: "h".into(), status: 503, said: "busy".into(), retry_after }
     }
 
+    fn new(patience: Patience) -> Tries {
+        Tries::new(patience, Arc::default())
+    }
+
     #[test]
     fn waits_longer_each_time_and_gives_up() {
         let patience = Patience { tries: 4, first: Duration::from_secs(1), longest: Duration::from_secs(3), ..Patience::default() };
-        let mut tries = Tries::new(patience);
+        let mut tries = new(patience);
         let waits: Vec<Option<u64>> = (0..4).map(|_| tries.after(busy(None)).ok().map(|wait| wait.as_secs())).collect();
         assert_eq!(waits, [Some(1), Some(2), Some(3), None]);
         tries.progressed();
@@ -101,7 +138,7 @@ mod tests {
 
     #[test]
     fn waits_as_long_as_it_is_asked_to_but_not_for_ever() {
-        let mut tries = Tries::new(Patience::default());
+        let mut tries = new(Patience::default());
         assert_eq!(tries.after(busy(Some(Duration::from_secs(7)))).unwrap(), Duration::from_secs(7));
         assert_eq!(tries.after(busy(Some(Duration::from_hours(24)))).unwrap(), Duration::from_mins(5));
     }
@@ -109,11 +146,11 @@ mod tests {
     #[test]
     fn tries_wrong_bytes_once_more_and_a_missing_page_never() {
         let wrong = || Error::Size { what: "a".into(), host: "h".into(), expected: 1, got: 2 };
-        let mut tries = Tries::new(Patience::default());
+        let mut tries = new(Patience::default());
         assert!(tries.after(wrong()).is_ok());
         assert!(tries.after(wrong()).is_err());
         let missing = Error::Status { what: "a".into(), host: "h".into(), status: 404, said: String::new(), retry_after: None };
-        assert!(Tries::new(Patience::default()).after(missing).is_err());
+        assert!(new(Patience::default()).after(missing).is_err());
     }
 
     #[test]

@@ -18,8 +18,13 @@ impl Observer for Recorder {
     }
 }
 
-pub const QUICK: Patience =
-    Patience { tries: 4, first: Duration::from_millis(1), longest: Duration::from_millis(2), longest_asked: Duration::from_millis(5) };
+pub const QUICK: Patience = Patience {
+    tries: 4,
+    tries_unreached: 4,
+    first: Duration::from_millis(1),
+    longest: Duration::from_millis(2),
+    longest_asked: Duration::from_millis(5),
+};
 
 const PASSWORD: &str = "hunter2-password";
 
@@ -95,6 +100,46 @@ async fn waits_as_the_registry_asks_and_tries_again() {
             retry(format!("`{host}` answered 503 for `{wanted}`: Service Unavailable"), Duration::from_millis(2)),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_host_that_nobody_listens_at_is_given_up_soon_and_one_that_answered_before_is_waited_for() {
+    let server = Server::start(content(), |_| None).await;
+    let patience = Patience { tries: 5, tries_unreached: 2, ..QUICK };
+    let wanted = reference(&server, "a/b:1");
+    let (fresh, known) =
+        (Sources::new(options(&server)).unwrap().patient(patience), Sources::new(options(&server)).unwrap().patient(patience));
+    known.manifest(&wanted, &Recorder::default()).await.unwrap();
+    drop(server);
+    for (sources, retries) in [(fresh, 1), (known, 4)] {
+        let recorder = Recorder::default();
+        let error = sources.manifest(&wanted, &recorder).await.unwrap_err();
+        assert_eq!(recorder.0.lock().unwrap().len(), retries, "{error:?}");
+        let said = error.in_one_line();
+        assert!(said.starts_with("cannot get `127.0.0.1:") && said.ends_with("Connection refused (os error 111)"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn who_waited_while_a_host_was_asked_in_vain_shares_the_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&accepted);
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counter.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    let sources = Sources::new(SourceOptions { plain_http: vec![host.clone()], ..SourceOptions::default() }).unwrap();
+    let sources = sources.patient(Patience { tries: 1, ..QUICK });
+    let wanted: Vec<ImageReference> = (1..=6).map(|n| format!("{host}/a/b:{n}").parse().unwrap()).collect();
+    let observer = Recorder::default();
+    let answers = futures_util::future::join_all(wanted.iter().map(|wanted| sources.manifest(wanted, &observer))).await;
+    task.abort();
+    assert!(answers.iter().all(|answer| matches!(answer, Err(Error::Transport { .. }))), "{answers:?}");
+    assert_eq!(accepted.load(Ordering::SeqCst), 1, "each of six waited for a time-out of its own");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ pub use os::OsRelease;
 pub use runtimes::Runtimes;
 
 use super::host::linux::containerd::{ImageState, SeedImage};
-use super::host::{self, ContainerdFacts, Entry, EntryKind, FileSystem, Host, Identity, Scope};
+use super::host::{self, ContainerdFacts, DaemonProcess, Entry, EntryKind, FileSystem, Host, Identity, RegistryFacts};
 use super::journal::{self, Journal};
 use super::layout;
 use super::plan::{Carried, REGISTRY_UNITS};
@@ -51,8 +51,8 @@ pub struct NodeFacts {
     pub paths: BTreeMap<PathBuf, Found>,
     /// The file systems of the store and of each path.
     pub file_systems: BTreeMap<PathBuf, FileSystem>,
-    /// The node registry answers.
-    pub registry_answers: bool,
+    /// The node registry.
+    pub registry: RegistryFacts,
     /// containerd.
     pub containerd: Containerd,
     /// What this package brought into the node registry.
@@ -79,6 +79,8 @@ pub enum Containerd {
         snapshotter: String,
         /// Where that keeps its data.
         snapshot_root: Option<PathBuf>,
+        /// The process.
+        process: DaemonProcess,
         /// Images of the package that are there as a whole.
         present: BTreeSet<ImageReference>,
     },
@@ -144,12 +146,12 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
     Ok(NodeFacts {
         os: OsRelease::parse(&text("/etc/os-release")?.or(text("/usr/lib/os-release")?).unwrap_or_default()),
         accounts: Accounts::parse(&text("/etc/passwd")?.unwrap_or_default(), &text("/etc/group")?.unwrap_or_default()),
-        registry_answers: identity.scope == Scope::Node && host.registry_answers()?,
+        registry: host.registry()?,
         names: match host.read(&names_file, 64 << 20)? {
             Some(bytes) => Some(names::decode(&bytes, &names_file)?),
             None => None,
         },
-        runtimes: runtimes::look(host, carried, &identity)?,
+        runtimes: runtimes::look(host, carried, receipt.as_ref(), &identity)?,
         containerd,
         receipt,
         others,
@@ -175,9 +177,10 @@ fn look_at_containerd(host: &dyn Host, carried: &Carried<'_>, platform: &Platfor
     Ok(match host.containerd(&images)? {
         ContainerdFacts::Absent => Containerd::Absent,
         ContainerdFacts::Away { why } => Containerd::Away { why },
-        ContainerdFacts::Here { version, snapshotter, snapshot_root, states } => {
+        ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states } => {
             let present = images.iter().zip(states).filter(|(_, state)| *state == ImageState::Present);
-            Containerd::Here { version, snapshotter, snapshot_root, present: present.map(|(image, _)| image.reference.clone()).collect() }
+            let present = present.map(|(image, _)| image.reference.clone()).collect();
+            Containerd::Here { version, snapshotter, snapshot_root, process, present }
         }
     })
 }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::super::host::{self, Host, Identity, Scope};
+use super::super::host::{self, EntryKind, Host, Identity, Scope};
 use super::super::mirror;
 use super::super::plan::Carried;
+use super::super::receipt::Receipt;
 use super::SMALL;
 
 /// containerd's configuration.
@@ -24,6 +25,8 @@ pub struct Runtimes {
     pub containerd: bool,
     /// podman or CRI-O is installed.
     pub containers: bool,
+    /// Of [`mirror::rancher::PROGRAMS`] those that are installed, with their `registries.yaml`.
+    pub rancher: Vec<(&'static str, PathBuf)>,
     /// The text of each file that there is.
     pub texts: BTreeMap<PathBuf, String>,
     /// Directories of containerd's mirrors that there are.
@@ -31,9 +34,10 @@ pub struct Runtimes {
 }
 
 /// Looks at them. Under `--root` nothing serves the images, so that no mirror may point there.
-pub fn look(host: &dyn Host, carried: &Carried<'_>, identity: &Identity) -> host::Result<Runtimes> {
+pub fn look(host: &dyn Host, carried: &Carried<'_>, receipt: Option<&Receipt>, identity: &Identity) -> host::Result<Runtimes> {
     let mut runtimes = Runtimes::default();
-    if identity.scope == Scope::Directory || carried.images.is_empty() {
+    let without_images = carried.images.is_empty() && receipt.is_none_or(|receipt| receipt.images.is_empty());
+    if identity.scope == Scope::Directory || without_images {
         return Ok(runtimes);
     }
     let any = |paths: &[&str]| paths.iter().try_fold(false, |any, path| Ok::<_, host::Error>(any || host.look(Path::new(path))?.is_some()));
@@ -47,19 +51,25 @@ pub fn look(host: &dyn Host, carried: &Carried<'_>, identity: &Identity) -> host
     };
     read(PathBuf::from(CONTAINERD))?;
     read(Path::new(REGISTRIES).join(mirror::containers::FILE_NAME))?;
+    for (program, file) in mirror::rancher::PROGRAMS {
+        // A server has the first of these, an agent the second alone.
+        let name = program.to_lowercase();
+        if any(&[&format!("/etc/rancher/{name}"), &format!("/var/lib/rancher/{name}")])? {
+            read(PathBuf::from(file))?;
+            runtimes.rancher.push((program, PathBuf::from(file)));
+        }
+    }
     let config = runtimes.texts.get(Path::new(CONTAINERD)).map(String::as_str);
     // Of a configuration that cannot be read the plan says so.
     let Ok(config) = mirror::containerd::config(config, Path::new(CERTS_D)) else { return Ok(runtimes) };
-    for tree in carried.images {
-        for name in mirror::containerd::host_directories(tree.reference.registry()) {
-            let directory = config.certs_d.join(name);
-            if host.look(&directory)?.is_some() {
-                let path = directory.join("hosts.toml");
-                if let Some(bytes) = host.read(&path, SMALL)? {
-                    runtimes.texts.insert(path, String::from_utf8_lossy(&bytes).into_owned());
-                }
-                runtimes.directories.insert(directory);
+    // All of them: one may be ours from a package that does not need it any more.
+    for directory in host.list(&config.certs_d)? {
+        if host.look(&directory)?.is_some_and(|found| matches!(found.kind, EntryKind::Directory | EntryKind::Link(_))) {
+            let path = directory.join("hosts.toml");
+            if let Some(bytes) = host.read(&path, SMALL)? {
+                runtimes.texts.insert(path, String::from_utf8_lossy(&bytes).into_owned());
             }
+            runtimes.directories.insert(directory);
         }
     }
     Ok(runtimes)

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{
-    ContainerdFacts, Entry, EntryKind, Error, FileSystem, Host, Identity, ImageState, Lock, Observer, Permissions, Result, Scope,
-    SeedImage, ServiceAction,
+    ContainerdFacts, DaemonProcess, Entry, EntryKind, Error, FileSystem, Host, Identity, ImageState, Lock, Observer, Permissions,
+    RegistryFacts, Result, Scope, SeedImage, ServiceAction,
 };
 use crate::fs;
 use crate::store::Store;
@@ -35,6 +35,8 @@ pub struct State {
     pub seeded: BTreeSet<String>,
     /// The registry runs.
     pub registry: bool,
+    /// containerd's process; its configuration is an older one once `/etc/containerd/config.toml` is placed.
+    pub containerd: DaemonProcess,
 }
 
 struct NoLock;
@@ -136,8 +138,9 @@ impl Host for FakeHost {
     fn store(&self, _: &Path) -> Result<PathBuf> {
         Ok(self.store.path().to_owned())
     }
-    fn registry_answers(&self) -> Result<bool> {
-        Ok(self.state().registry)
+    fn registry(&self) -> Result<RegistryFacts> {
+        let why = || RegistryFacts::Down { why: "it does not answer on 127.0.0.1:5000".to_owned() };
+        Ok(if self.state().registry { RegistryFacts::Serves } else { why() })
     }
     fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts> {
         if !self.containerd {
@@ -147,7 +150,14 @@ impl Host for FakeHost {
             if self.state().seeded.contains(&seeded_name(image)) { ImageState::Present } else { ImageState::Missing }
         };
         let states = images.iter().map(state).collect();
-        Ok(ContainerdFacts::Here { version: "2.0.0".into(), snapshotter: "overlayfs".into(), snapshot_root: Some("/ctr".into()), states })
+        let process = self.state().containerd.clone();
+        Ok(ContainerdFacts::Here {
+            version: "2.0.0".into(),
+            snapshotter: "overlayfs".into(),
+            snapshot_root: Some("/ctr".into()),
+            process,
+            states,
+        })
     }
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>> {
         self.place(path, Permissions { mode: 0o644, uid: 0, gid: 0 }, &mut holder.as_bytes())?;
@@ -159,6 +169,7 @@ impl Host for FakeHost {
     fn place(&self, path: &Path, permissions: Permissions, content: &mut dyn Read) -> Result<()> {
         let mut bytes = Vec::new();
         content.read_to_end(&mut bytes).map_err(|error| fs::Error::new("write", path, error))?;
+        self.state().containerd.runs_with_older_configuration |= path == Path::new("/etc/containerd/config.toml");
         self.set(path, EntryKind::File, permissions, bytes)
     }
     fn link(&self, path: &Path, target: &Path) -> Result<()> {
@@ -179,8 +190,11 @@ impl Host for FakeHost {
     fn flush(&self, _: &Path) -> Result<()> {
         Ok(())
     }
-    fn service(&self, _: &ServiceAction) -> Result<()> {
-        self.state().registry = true;
+    fn service(&self, action: &ServiceAction) -> Result<()> {
+        match action {
+            ServiceAction::Systemd | ServiceAction::Child { .. } => self.state().registry = true,
+            ServiceAction::RestartContainerd { .. } => self.state().containerd.runs_with_older_configuration = false,
+        }
         Ok(())
     }
     fn seed(&self, images: &[SeedImage<'_>], _: &str, store: &Store, _: u64, _: &dyn Observer) -> Result<()> {
@@ -262,8 +276,8 @@ impl Host for Ending<'_> {
     fn store(&self, path: &Path) -> Result<PathBuf> {
         self.inner.store(path)
     }
-    fn registry_answers(&self) -> Result<bool> {
-        self.inner.registry_answers()
+    fn registry(&self) -> Result<RegistryFacts> {
+        self.inner.registry()
     }
     fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts> {
         self.inner.containerd(images)

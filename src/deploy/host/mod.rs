@@ -5,7 +5,7 @@
 //! | [`Host::identity`] who and what the node is | [`Host::lock`] one deploy at a time |
 //! | [`Host::look`], [`Host::read`], [`Host::digest`], [`Host::list`] files | [`Host::make_directory`], [`Host::place`], [`Host::link`], [`Host::keep`], [`Host::remove`] files |
 //! | [`Host::free`] space | [`Host::append`], [`Host::flush`] the journal and the disk |
-//! | [`Host::registry_answers`] the node registry | [`Host::service`] the node registry's service |
+//! | [`Host::registry`] the node registry | [`Host::service`] the node registry's service, containerd's |
 //! | [`Host::containerd`] images in containerd | [`Host::seed`] images into containerd |
 //!
 //! Each effect is one: it has happened or it has not, and doing it again does no harm. All paths are the node's own (`/etc/hosts`),
@@ -150,11 +150,28 @@ pub struct Permissions {
     pub gid: u32,
 }
 
-/// What can be asked of the node registry's service.
+/// The node registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistryFacts {
+    /// It answers, and will again after the node's next start where systemd runs.
+    Serves,
+    /// It does not.
+    Down {
+        /// What was seen: `it does not answer on 127.0.0.1:5000`.
+        why: String,
+    },
+}
+
+/// What can be asked of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceAction {
-    /// systemd reads its units again, enables the socket and starts it; a running service is restarted.
+    /// systemd reads its units again, enables those of the node registry and starts them; a running registry is restarted.
     Systemd,
+    /// systemd restarts the unit of containerd, which then answers on its socket again.
+    RestartContainerd {
+        /// Its unit.
+        unit: String,
+    },
     /// A child process that stays: where systemd does not run. An older one that holds the address is ended first.
     Child {
         /// The program to run.
@@ -182,9 +199,20 @@ pub enum ContainerdFacts {
         snapshotter: String,
         /// Where that keeps its data.
         snapshot_root: Option<PathBuf>,
+        /// The process.
+        process: DaemonProcess,
         /// How much of each image is there, in the order in which they were asked for.
         states: Vec<ImageState>,
     },
+}
+
+/// The process of a containerd that answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DaemonProcess {
+    /// The systemd unit that it runs in; `None` where it runs in none, or systemd does not run here.
+    pub unit: Option<String>,
+    /// It runs since before its configuration file was changed, and has not read it since.
+    pub runs_with_older_configuration: bool,
 }
 
 /// Kept for as long as this deploy runs; dropped, or left behind by a kill, it is free again.
@@ -208,8 +236,9 @@ pub trait Host: Send + Sync {
     fn free(&self, path: &Path) -> Result<FileSystem>;
     /// Where the store of a node path lies for this program.
     fn store(&self, path: &Path) -> Result<PathBuf>;
-    /// Whether the node registry answers `GET /v2/`.
-    fn registry_answers(&self) -> Result<bool>;
+    /// Whether the node registry runs and answers `GET /v2/`. Does not start it: a socket that systemd holds is not connected to
+    /// while the service behind it is stopped.
+    fn registry(&self) -> Result<RegistryFacts>;
     /// The node's containerd, and how much of these images it has.
     fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts>;
 
@@ -229,7 +258,7 @@ pub trait Host: Send + Sync {
     fn append(&self, path: &Path, bytes: &[u8]) -> Result<()>;
     /// Flushes the whole file system of `path` to the disk.
     fn flush(&self, path: &Path) -> Result<()>;
-    /// Starts the node registry and waits until it answers.
+    /// Starts the node registry or restarts containerd, and waits until it answers.
     fn service(&self, action: &ServiceAction) -> Result<()>;
     /// Seeds images into containerd out of the store. `at` is the time in seconds since 1970.
     fn seed(&self, images: &[SeedImage<'_>], snapshotter: &str, store: &Store, at: u64, observer: &dyn Observer) -> Result<()>;

@@ -10,6 +10,9 @@ use super::Error;
 /// The first line of a `hosts.toml` that is ours alone.
 const HEADER: &str = "# Written by coracle: this node's registry has the images. It is replaced at the next deploy.\n";
 
+/// What stands above our host in a `hosts.toml` of somebody else's.
+const ADDED: &str = "# Added by coracle: this node's registry is asked first.";
+
 /// Names of the directory below `certs.d` that containerd looks for, in its order: the first that exists counts, and of none the
 /// last is to be made. `_default` is never among them: other packages and people keep their own hosts.
 #[must_use]
@@ -52,13 +55,47 @@ fn add_host(text: &str, url: &str) -> Result<Option<String>, Error> {
     if !hosts.contains_key(url) {
         let mut host = Table::new();
         host.insert("capabilities", value(Array::from_iter(["pull", "resolve"])));
-        host.decor_mut().set_prefix("\n# Added by coracle: this node's registry is asked first.\n");
+        host.decor_mut().set_prefix(format!("\n{ADDED}\n"));
         // containerd asks hosts in the order of the file, and toml_edit writes tables in the order of their positions.
         let first = hosts.iter().filter_map(|(_, host)| host.as_table().and_then(Table::position)).min();
         host.set_position(first.map(|position| position - 1));
         hosts.insert(url, Item::Table(host));
     }
     Ok(Some(document.to_string()))
+}
+
+/// What `hosts.toml` of a registry host says once the package that wanted it is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Without {
+    /// It says nothing of us.
+    Unchanged,
+    /// All of it is ours: the file is to go.
+    Nothing,
+    /// What others wrote.
+    Text(String),
+}
+
+/// Takes our host out of a `hosts.toml`.
+///
+/// # Errors
+/// The file is no TOML.
+pub fn without_us(existing: &str, registry: SocketAddr) -> Result<Without, Error> {
+    if existing.starts_with(HEADER) {
+        return Ok(Without::Nothing);
+    }
+    let url = format!("http://{registry}");
+    let mut document: DocumentMut = existing.parse()?;
+    let ours = document.get("host").and_then(|hosts| hosts.get(&url)).and_then(Item::as_table);
+    if !ours.and_then(|host| host.decor().prefix()).and_then(|prefix| prefix.as_str()).is_some_and(|prefix| prefix.contains(ADDED)) {
+        return Ok(Without::Unchanged);
+    }
+    if let Some(hosts) = document.get_mut("host").and_then(Item::as_table_mut) {
+        hosts.remove(&url);
+    }
+    if document.get("server").and_then(Item::as_str) == Some(url.as_str()) {
+        document.remove("server");
+    }
+    Ok(Without::Text(document.to_string()))
 }
 
 fn implicit() -> Item {
@@ -179,6 +216,24 @@ mod tests {
         let text = hosts_toml(Some(served), registry()).unwrap().unwrap();
         assert!(text.starts_with(served) && text.contains("[host.\"http://127.0.0.1:5000\"]"), "{text}");
         assert!(matches!(hosts_toml(Some("host = 1"), registry()), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn what_was_written_or_added_is_taken_out_again_and_nothing_else() {
+        let theirs = "# ours since 2019\n[host.\"https://harbor.example\"] # main\n  skip_verify = true\n";
+        let with_us = hosts_toml(Some(theirs), registry()).unwrap().unwrap();
+        assert_eq!(without_us(OURS, registry()).unwrap(), Without::Nothing);
+        assert_eq!(without_us(theirs, registry()).unwrap(), Without::Unchanged);
+        let Without::Text(text) = without_us(&with_us, registry()).unwrap() else { panic!("{with_us}") };
+        assert_eq!(text.replace("\n\n", "\n"), theirs);
+        let served = format!("server = \"https://harbor.example\"\n{theirs}");
+        let Without::Text(text) = without_us(&hosts_toml(Some(&served), registry()).unwrap().unwrap(), registry()).unwrap() else {
+            panic!("{served}")
+        };
+        assert_eq!(text.replace("\n\n", "\n"), served);
+        // An entry of the same host that somebody wrote himself is his.
+        let own = "server = \"http://127.0.0.1:5000\"\n[host.\"http://127.0.0.1:5000\"]\n";
+        assert_eq!(without_us(own, registry()).unwrap(), Without::Unchanged);
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! registry host + what the file says now ──containerd::hosts_toml──────→ certs.d/HOST/hosts.toml
 //! config.toml as it is                   ──containerd::config──────────→ config.toml with config_path
 //! registry hosts                         ──containers::registries_conf─→ registries.conf.d/50-coracle.conf (CRI-O, podman)
+//! registry hosts                         ──rancher::registries_yaml────→ registries.yaml (k3s, RKE2)
 //! ```
 //!
 //! Image names stay what they were, and nothing falls through to a name outside.
 
 pub mod containerd;
 pub mod containers;
+pub mod rancher;
 
 /// A configuration file that cannot be changed as it must be.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ mod files;
 mod mirrors;
 mod node;
 mod print;
+mod registry;
 mod select;
 mod variables;
 
@@ -16,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use error::Error;
-pub use node::REGISTRY_UNITS;
+pub use registry::REGISTRY_UNITS;
 pub use variables::NODE_FACTS;
 
 use super::facts::NodeFacts;
@@ -101,6 +102,8 @@ pub enum Action {
     Remove,
     /// It is started.
     Start,
+    /// It is started anew.
+    Restart,
 }
 
 /// How a step is done.

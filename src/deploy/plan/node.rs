@@ -4,28 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::super::facts::{Containerd, NodeFacts};
-use super::super::host::{EntryKind, Permissions, ServiceAction};
+use super::super::host::Permissions;
 use super::super::layout;
 use super::super::options::Options;
 use super::super::receipt;
-use super::mirrors;
 use super::select::Selected;
 use super::{Action, Carried, Content, Place, STAGE, Seed, Space, Step, Text, Work, is_node, writes};
+use super::{mirrors, registry};
 use crate::bundle::image::ImageTree;
 use crate::registry::names::{self, Name, Names};
 use crate::types::{Descriptor, Digest, ImageReference};
-
-/// The units of the node registry. systemd holds the port, so that nobody else can take it while the registry is not running.
-pub const REGISTRY_UNITS: [(&str, &str); 2] = [
-    (
-        layout::SOCKET_UNIT,
-        "# Written by coracle deploy.\n[Unit]\nDescription=Port of the Coracle node registry\n\n[Socket]\nListenStream=127.0.0.1:5000\n\n[Install]\nWantedBy=sockets.target\n",
-    ),
-    (
-        layout::SERVICE_UNIT,
-        "# Written by coracle deploy.\n[Unit]\nDescription=Coracle node registry\nDocumentation=man:coracle-registry-serve(1)\n\n[Service]\nType=notify\nExecStart=/usr/local/bin/coracle registry serve --store /var/lib/coracle --listen 127.0.0.1:5000\nRestart=on-failure\nNoNewPrivileges=yes\nProtectSystem=strict\nReadWritePaths=/var/lib/coracle\nProtectHome=yes\nPrivateTmp=yes\n",
-    ),
-];
 
 /// What the node should have.
 pub struct Wanted<'b> {
@@ -101,7 +89,7 @@ pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted
     let mut steps: Vec<Step> = program(facts, wanted).into_iter().collect();
     let new_program = !steps.is_empty();
     steps.extend(names(carried, facts, options, wanted));
-    steps.extend(registry(facts, options, wanted, new_program));
+    steps.extend(registry::steps(facts, options, wanted, new_program));
     steps.extend(mirrors::steps(facts, wanted));
     steps.extend(seed(carried, facts, wanted));
     steps
@@ -112,7 +100,7 @@ const SEED: &str = "images";
 
 /// One step for all images, because layers that they share are sent once and images are unpacked side by side.
 fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
-    let Containerd::Here { version, snapshotter, snapshot_root, present } = &facts.containerd else { return None };
+    let Containerd::Here { version, snapshotter, snapshot_root, present, .. } = &facts.containerd else { return None };
     let platform = &facts.identity.platform;
     let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
     let images: Vec<&ImageTree> =
@@ -209,69 +197,6 @@ fn names(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &W
         bytes,
         work: Work::Place(Box::new(place)),
     })
-}
-
-fn registry(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, new_program: bool) -> Vec<Step> {
-    if !is_node(facts) || wanted.images.is_empty() {
-        return Vec::new();
-    }
-    let Some(program) = registry_program(facts, options, wanted) else { return Vec::new() };
-    let mut steps = Vec::new();
-    if facts.identity.systemd {
-        for (name, text) in REGISTRY_UNITS {
-            let path = Path::new(layout::UNITS).join(name);
-            let text = text.replace(layout::PROGRAM, &program.display().to_string());
-            let digest = Digest::of(text.as_bytes());
-            let found = facts.paths.get(&path);
-            if found.is_some_and(|found| found.digest == Some(digest)) {
-                continue;
-            }
-            let keep = found.filter(|found| found.entry.kind == EntryKind::File).and_then(|found| found.digest);
-            let permissions = Permissions { mode: 0o644, uid: facts.identity.uid, gid: facts.identity.gid };
-            let (action, reason) = match found {
-                None => (Action::Create, "the node registry has no unit yet"),
-                Some(_) => (Action::Change, "the unit is another one"),
-            };
-            steps.push(Step {
-                id: format!("unit:{name}"),
-                component: None,
-                action,
-                reason: reason.to_owned(),
-                bytes: text.len() as u64,
-                work: Work::Place(Box::new(Place { path, permissions, content: Content::Text(Text(text)), digest, keep })),
-            });
-        }
-    }
-    if !steps.is_empty() || new_program || !facts.registry_answers {
-        let action = if facts.identity.systemd {
-            ServiceAction::Systemd
-        } else {
-            ServiceAction::Child { program, state: PathBuf::from(layout::STATE) }
-        };
-        let reason = if facts.registry_answers {
-            "its program or unit changes"
-        } else if facts.identity.systemd {
-            "it does not answer on 127.0.0.1:5000"
-        } else {
-            "it does not answer on 127.0.0.1:5000 (no systemd here: a process that stays until the node is restarted)"
-        };
-        steps.push(Step {
-            id: "registry".to_owned(),
-            component: None,
-            action: Action::Start,
-            reason: reason.to_owned(),
-            bytes: 0,
-            work: Work::Service(action),
-        });
-    }
-    steps
-}
-
-/// The installed program, the one that this plan installs, or the one that is running.
-fn registry_program(facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Option<PathBuf> {
-    let installed = PathBuf::from(layout::PROGRAM);
-    let is_there = wanted.program.is_some() || facts.paths.contains_key(&installed);
-    if is_there { Some(installed) } else { options.running_program.clone() }
 }
 
 pub fn notes(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<String> {

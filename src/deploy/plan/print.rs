@@ -19,6 +19,7 @@ impl Action {
             Self::Change => "change",
             Self::Remove => "remove",
             Self::Start => "start",
+            Self::Restart => "restart",
         }
     }
 }
@@ -62,7 +63,7 @@ impl fmt::Display for DeployPlan {
         let (ids, components, sizes) = (width(|step| step.id.clone()), width(component), width(bytes));
         for step in &self.steps {
             let (word, component, bytes) = (step.action.word(), component(step), bytes(step));
-            write!(f, "\n  {word:<6}  {:<ids$}  {component:<components$}  {bytes:>sizes$}  {}", step.id, step.reason)?;
+            write!(f, "\n  {word:<7} {:<ids$}  {component:<components$}  {bytes:>sizes$}  {}", step.id, step.reason)?;
         }
         for space in &self.space {
             write!(f, "\n  space   {space}")?;

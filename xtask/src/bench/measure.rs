@@ -22,6 +22,8 @@ pub struct Usage {
     pub wall: f64,
     /// Seconds of user and system time, of it and of the children that it waited for.
     pub cpu: f64,
+    /// The same of a daemon that worked for it meanwhile.
+    pub daemon: f64,
     /// Bytes that its system calls read, from sockets and the page cache too.
     pub read: u64,
     /// Bytes that it caused to be written to the disk.
@@ -38,15 +40,22 @@ impl Usage {
         self.success = next.success;
         self.wall += next.wall;
         self.cpu += next.cpu;
+        self.daemon += next.daemon;
         self.read += next.read;
         self.written += next.written;
         self.rss = self.rss.max(next.rss);
         self.disk += next.disk;
     }
+
+    /// The one that took less time, for runs on a machine that others use too.
+    pub fn better(self, other: Self) -> Self {
+        if other.wall < self.wall { other } else { self }
+    }
 }
 
-/// Runs a command and gives what it used and what it said on stderr.
-pub fn measure(command: &mut Command, directory: &Path) -> Result<(Usage, String)> {
+/// Runs a command and gives what it used and what it said on stderr; `daemon` is a process that works for it.
+pub fn measure(command: &mut Command, directory: &Path, daemon: Option<u32>) -> Result<(Usage, String)> {
+    let daemon_before = daemon.map(cpu_of_process).transpose()?;
     let said = tempfile::NamedTempFile::new()?;
     let before = disk_of(directory)?;
     let begun = Instant::now();
@@ -68,6 +77,9 @@ pub fn measure(command: &mut Command, directory: &Path) -> Result<(Usage, String
     usage.wall = begun.elapsed().as_secs_f64();
     usage.disk = usage.disk.max(disk_of(directory)?.saturating_sub(before));
     usage.cpu = cpu_of(&proc.join("stat"))?;
+    if let (Some(daemon), Some(before)) = (daemon, daemon_before) {
+        usage.daemon = cpu_of_process(daemon)? - before;
+    }
     usage.read = field(&proc.join("io"), "rchar:").context("no count of bytes read")?;
     usage.written = field(&proc.join("io"), "write_bytes:").context("no count of bytes written")?;
     usage.success = child.wait()?.success();
@@ -79,6 +91,11 @@ pub fn measure(command: &mut Command, directory: &Path) -> Result<(Usage, String
 fn field(file: &Path, name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
+}
+
+/// Seconds of user and system time of a process that goes on.
+pub fn cpu_of_process(pid: u32) -> Result<f64> {
+    cpu_of(&Path::new("/proc").join(pid.to_string()).join("stat"))
 }
 
 /// Seconds of user and system time, own and of children that were waited for: fields 14 to 17 of proc(5).
@@ -134,11 +151,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let script = "dd if=/dev/zero of=file bs=1M count=8 conv=fsync 2>&1; cat file > /dev/null; echo done >&2; exit 3";
         let mut command = crate::child::command("sh");
-        let (usage, said) = measure(command.args(["-c", script]).current_dir(place.path()), place.path()).unwrap();
+        let (usage, said) = measure(command.args(["-c", script]).current_dir(place.path()), place.path(), None).unwrap();
         assert_eq!(said, "done\n");
         // A file without a name is seen while it is open.
         let hidden = "exec 9>hidden; rm hidden; head -c 8388608 /dev/zero >&9; sleep 0.3";
-        let (seen, _) = measure(crate::child::command("sh").args(["-c", hidden]).current_dir(place.path()), place.path()).unwrap();
+        let (seen, _) = measure(crate::child::command("sh").args(["-c", hidden]).current_dir(place.path()), place.path(), None).unwrap();
         assert!(seen.disk >= 8 << 20, "{seen:?}");
         assert!(!usage.success && usage.wall > 0.0 && usage.cpu < 60.0, "{usage:?}");
         assert!(usage.read >= 16 << 20, "dd and cat read 8 MiB each: {usage:?}");

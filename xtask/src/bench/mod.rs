@@ -2,13 +2,19 @@
 //!
 //! ```text
 //! files of this machine ─workload→ images in a CNCF registry, files on a server   (kept in the lab)
-//! each command ─measure→ Usage ─table→ one line, beside the limit that it has
+//! each command ─measure→ Usage ─table→ one line, beside the limit that it has and the peer that does the same
 //! ```
 //!
-//! Peers that this does not run yet: Zarf and Hauler (neither can be had from here), `ctr images import` and our own seeding.
+//! `carry` makes, checks and deploys a bundle beside skopeo and tar; `seed` fills a real containerd beside ctr; `serve` pulls from the
+//! node registry beside CNCF distribution. Zarf and Hauler are not run: neither can be had as a Go module with a checksum.
 
+mod carry;
 mod limit;
 mod measure;
+mod node;
+mod pull;
+mod seed;
+mod serve;
 mod table;
 mod workload;
 
@@ -18,19 +24,25 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{child, lab};
+use limit::Limits;
 use measure::{Usage, measure};
-use table::Row;
 use workload::{Served, Size};
+
+/// The bundle's name.
+const BUNDLE: &str = "bench-1.0.0.tar.zst";
 
 /// Flags of the task.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The large workload: 3.4 GB compressed, instead of 450 MB
-    #[arg(long)]
-    large: bool,
+    /// What is carried: s is 450 MB compressed, l is 3.4 GB; made once and kept in the lab
+    #[arg(long, value_enum, ignore_case = true, default_value_t = Size::S)]
+    workload: Size,
     /// A coracle that is built already, instead of the release build of this tree
     #[arg(long)]
     program: Option<PathBuf>,
+    /// How often each command is run; the fastest counts
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
 }
 
 /// Measures and prints the table.
@@ -41,19 +53,47 @@ pub fn run(args: &Args) -> Result<()> {
         child::step(child::command("cargo").args(["build", "--quiet", "--release", "--package", "coracle"]))?;
         crate::root().join("target/release/coracle")
     };
-    let size = if args.large { Size::Large } else { Size::Small };
     let lab = lab::dir()?;
     let place = tempfile::Builder::new().prefix("bench-").tempdir_in(&lab)?;
-    let served = workload::serve(&lab, place.path(), size)?;
-    let bench = Bench { program, place: place.path().to_owned(), served };
-    let mut rows = bench.ours()?;
-    let limit = limit::rows(&bench.content()?, &bench.served.files_of_disk()?, &bench.place, &bench.bundle())?;
-    rows.extend(bench.peers()?);
-    let bundle = bench.bundle().metadata()?.len();
-    println!("\n{}: {}, bundle {} MB, {} cores", size.name(), bench.served.summary, bundle / 1_000_000, cores());
-    table::print(&rows, &limit);
-    println!("not measured: zarf, hauler, ctr images import, seeding of containerd");
+    let served = workload::serve(&lab, place.path(), args.workload)?;
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let bench = Bench { program, place: place.path().to_owned(), served, runs: args.runs.max(1) };
+    let mut rows = carry::create(&bench)?;
+    let limits = limit::rows(&bench.content()?, &bench.served.files_of_disk()?, &bench.place, &bench.path(BUNDLE))?;
+    rows.extend(carry::read(&bench, &limits)?);
+    rows.extend(serve::rows(&bench)?);
+    std::fs::remove_dir_all(bench.path("node"))?;
+    rows.extend(carry::peers(&bench)?);
+    let mut left_out = vec!["Zarf and Hauler (no Go module with a checksum is to be had)".to_owned()];
+    match node::obstacle() {
+        None => rows.extend(seed::rows(&bench)?),
+        Some(obstacle) => left_out.push(format!("containerd ({obstacle})")),
+    }
+    for row in &mut rows {
+        row.limit = row.limit.or_else(|| limit_of(&row.name, &limits));
+    }
+    let bundle = bench.path(BUNDLE).metadata()?.len();
+    println!(
+        "\n{}: {}, bundle {} MB, {} cores, best of {} runs, load when it began {}",
+        args.workload.name(),
+        bench.served.summary,
+        bundle / 1_000_000,
+        cores(),
+        bench.runs,
+        load.split(' ').next().unwrap_or_default()
+    );
+    table::print(&rows, &limits);
+    println!("not measured: {}", left_out.join(" · "));
     Ok(())
+}
+
+/// What is known when everything was measured.
+fn limit_of(name: &str, limits: &Limits) -> Option<f64> {
+    match name {
+        carry::COLD | carry::WARM => Some(limits.create()),
+        carry::VERIFY => Some(limits.sha256),
+        _ => None,
+    }
 }
 
 /// How many cores there are.
@@ -65,11 +105,12 @@ struct Bench {
     program: PathBuf,
     place: PathBuf,
     served: Served,
+    runs: u32,
 }
 
 impl Bench {
-    fn bundle(&self) -> PathBuf {
-        self.place.join("bench-1.0.0.tar.zst")
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
     }
 
     /// All blobs that create fetched.
@@ -81,65 +122,40 @@ impl Bench {
 
     fn coracle(&self, arguments: &[&str]) -> Command {
         let mut command = child::command(&self.program);
-        command.args(arguments).current_dir(&self.place).env("HOME", &self.place).env("TMPDIR", &self.place);
-        command.env("CORACLE_KEY_PASSWORD", "bench");
+        command.args(arguments).current_dir(&self.place);
+        self.prepare(&mut command);
         command
     }
 
-    fn run(&self, command: &mut Command) -> Result<Usage> {
-        let (usage, said) = measure(command, &self.place)?;
+    /// The environment of a command of ours.
+    fn prepare(&self, command: &mut Command) {
+        command.env("HOME", &self.place).env("TMPDIR", &self.place).env("CORACLE_KEY_PASSWORD", "bench");
+    }
+
+    /// Runs a command that must succeed.
+    fn once(&self, command: &mut Command, daemon: Option<u32>) -> Result<Usage> {
+        let (usage, said) = measure(command, &self.place, daemon)?;
         ensure!(usage.success, "`{}` failed: {said}", child::shown(command));
         Ok(usage)
     }
 
-    fn ours(&self) -> Result<Vec<Row>> {
-        self.run(&mut self.coracle(&["keygen", "bench"]))?;
-        let registry = self.served.registry.to_string();
-        let files = self.served.files.address.to_string();
-        let create = ["create", "definition", "-o", "bench-1.0.0.tar.zst", "--signing-key", "bench.key", "--cache", "cache"];
-        let create: Vec<&str> = create.into_iter().chain(["--plain-http", &registry, "--plain-http", &files]).collect();
-        let bundle = "bench-1.0.0.tar.zst";
-        let deploy = ["deploy", bundle, "--key", "bench.pub", "--root", "node", "--yes"];
-        std::fs::create_dir(self.place.join("node"))?;
-        let mut rows = Vec::new();
-        for (name, arguments) in [
-            ("coracle create, cold", create.as_slice()),
-            ("coracle create, warm", &create),
-            ("coracle inspect", &["inspect", bundle, "--key", "bench.pub"]),
-            ("coracle verify", &["verify", bundle, "--key", "bench.pub"]),
-            ("coracle deploy --root, first", &deploy),
-            ("coracle deploy --root, again", &deploy),
-        ] {
-            println!("$ coracle {}", arguments.join(" "));
-            rows.push(Row { name, usage: self.run(&mut self.coracle(arguments))? });
+    /// Runs it several times, each after `before`; the fastest counts.
+    fn best(&self, before: impl Fn() -> Result<()>, run: impl Fn() -> Result<Usage>) -> Result<Usage> {
+        before()?;
+        let mut best = run()?;
+        for _ in 1..self.runs {
+            before()?;
+            best = best.better(run()?);
         }
-        Ok(rows)
+        Ok(best)
     }
+}
 
-    fn peers(&self) -> Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        if let Some(skopeo) = lab::find("skopeo")? {
-            rows.push(Row { name: "skopeo copy --all to a layout", usage: self.skopeo(&skopeo)? });
-            if child::on_path("zstd") && child::on_path("tar") {
-                let mut tar = child::command("sh");
-                tar.current_dir(&self.place).args(["-c", "tar -cf - layout | zstd -q -3 -T0 -f -o layout.tar.zst"]);
-                rows.push(Row { name: "tar + zstd -3 -T0 of that layout", usage: self.run(&mut tar)? });
-            }
-        }
-        Ok(rows)
-    }
-
-    /// All images one after another, as one usage.
-    fn skopeo(&self, skopeo: &Path) -> Result<Usage> {
-        let mut all = Usage::default();
-        for image in &self.served.images {
-            let name = image.rsplit('/').next().unwrap_or(image);
-            let mut copy = child::command(skopeo);
-            copy.current_dir(&self.place).env("TMPDIR", &self.place);
-            copy.args(["copy", "-q", "--all", "--preserve-digests", "--src-tls-verify=false"]);
-            copy.args([format!("docker://{}/{image}", self.served.registry), format!("oci:layout:{name}")]);
-            all.then(&self.run(&mut copy)?);
-        }
-        Ok(all)
+/// Takes a file or directory away, if it is there.
+fn clear(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        _ => Ok(()),
     }
 }

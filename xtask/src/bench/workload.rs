@@ -18,44 +18,44 @@ use crate::upstream::{Running, Upstream};
 const LONGEST: u64 = 48 << 20;
 
 /// Which workload.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, clap::ValueEnum)]
 pub enum Size {
     /// 6 images, about 450 MB compressed.
-    Small,
-    /// 20 images, about 3.4 GB compressed, some layers over 200 MB.
-    Large,
+    S,
+    /// 20 images, about 3.4 GB compressed, some layers over 200 MB; six binaries of 50 to 100 MB.
+    L,
 }
 
 impl Size {
     /// As targets.md calls it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Small => "S",
-            Self::Large => "L",
+            Self::S => "S",
+            Self::L => "L",
         }
     }
 
     fn images(self) -> usize {
         match self {
-            Self::Small => 6,
-            Self::Large => 20,
+            Self::S => 6,
+            Self::L => 20,
         }
     }
 
     /// Bytes before compression in the layer of an image's own; every seventh of the large ones is several times as long.
     fn own(self, number: usize) -> u64 {
         match self {
-            Self::Small => 80 << 20,
-            Self::Large if number.is_multiple_of(7) => 700 << 20,
-            Self::Large => 150 << 20,
+            Self::S => 80 << 20,
+            Self::L if number.is_multiple_of(7) => 700 << 20,
+            Self::L => 150 << 20,
         }
     }
 
     /// Bytes before compression in a base that several images share.
     fn base(self) -> u64 {
         match self {
-            Self::Small => 60 << 20,
-            Self::Large => 200 << 20,
+            Self::S => 60 << 20,
+            Self::L => 200 << 20,
         }
     }
 }
@@ -71,10 +71,15 @@ pub struct Served {
     /// In a few words.
     pub summary: String,
     sources: Vec<PathBuf>,
-    _registry: Background,
+    process: Background,
 }
 
 impl Served {
+    /// The registry's process.
+    pub fn registry_pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The files of the file server, as they lie on the disk: what of the workload is not compressed yet.
     pub fn files_of_disk(&self) -> Result<Vec<PathBuf>> {
         ensure!(!self.sources.is_empty(), "no files in the workload");
@@ -96,7 +101,7 @@ pub fn serve(lab: &Path, place: &Path, size: Size) -> Result<Served> {
     }
     let (running, registry) = lab::start_registry(&program, &kept, place)?;
     let images: Vec<String> = (0..size.images()).map(|number| format!("bench/image-{number}:1")).collect();
-    let (files, sources, entries) = files(lab)?;
+    let (files, sources, entries) = files(lab, size)?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let entries = entries.replace("SERVER", &listener.local_addr()?.to_string());
     let files = Running::start(listener, files)?;
@@ -108,18 +113,23 @@ pub fn serve(lab: &Path, place: &Path, size: Size) -> Result<Served> {
     std::fs::create_dir(place.join("definition"))?;
     write(&place.join("definition/coracle.yaml"), text.as_bytes())?;
     let summary = format!("{} images × 2 platforms, {} files", images.len(), sources.len());
-    Ok(Served { registry, images, files, summary, sources, _registry: running })
+    Ok(Served { registry, images, files, summary, sources, process: running })
 }
 
-/// The binaries of the lab, one pair for both architectures each.
-fn files(lab: &Path) -> Result<(Upstream, Vec<PathBuf>, String)> {
+/// Binaries, a pair for both architectures each: of the lab; for the large workload three pairs of 50 to 100 MB, each made of many
+/// programs of this machine one after another.
+fn files(lab: &Path, size: Size) -> Result<(Upstream, Vec<PathBuf>, String)> {
     let mut upstream = Upstream::default();
-    let mut sources = Vec::new();
-    let mut entries = Vec::new();
-    for (name, pair) in [("server", ["registry", "cosign"]), ("info", ["podinfo", "podinfo-arm64"])] {
+    let (mut sources, mut entries) = (Vec::new(), Vec::new());
+    for (name, pair) in match size {
+        Size::S => vec![
+            ("server", ["registry", "cosign"].map(|program| lab.join("bin").join(program))),
+            ("info", ["podinfo", "podinfo-arm64"].map(|program| lab.join("bin").join(program))),
+        ],
+        Size::L => large_binaries(lab)?,
+    } {
         let mut sha256 = Vec::new();
-        for (arch, program) in ["amd64", "arm64"].into_iter().zip(pair) {
-            let path = lab.join("bin").join(program);
+        for (arch, path) in ["amd64", "arm64"].into_iter().zip(pair) {
             let bytes = read(&path)?;
             sha256.push(format!("{arch}: {}", digest(&bytes).trim_start_matches("sha256:")));
             upstream.file(&format!("{name}-{arch}"), &bytes);
@@ -131,6 +141,33 @@ fn files(lab: &Path) -> Result<(Upstream, Vec<PathBuf>, String)> {
         ));
     }
     Ok((upstream, sources, entries.concat()))
+}
+
+/// Made once, and kept beside the images.
+fn large_binaries(lab: &Path) -> Result<Vec<(&'static str, [PathBuf; 2])>> {
+    let kept = lab.join("bench-L-files");
+    if !kept.is_dir() {
+        let making = tempfile::tempdir_in(lab)?;
+        let programs = pool()?.into_iter().filter(|(path, _)| is_program(path)).collect();
+        let mut deal = Deal { pool: programs, state: 0x5ca1_ab1e_0000_0001 };
+        for number in 0..6_u64 {
+            let mut bytes = Vec::new();
+            while (bytes.len() as u64) < (50 + number * 10) << 20 {
+                let next = deal.next();
+                bytes.extend(read(&deal.pool[next].0)?);
+            }
+            bytes.truncate(100 << 20);
+            write(&making.path().join(format!("binary-{number}")), &bytes)?;
+        }
+        std::fs::rename(making.keep(), &kept)?;
+    }
+    let pair = |first: usize| [first, first + 1].map(|number| kept.join(format!("binary-{number}")));
+    Ok(vec![("first", pair(0)), ("second", pair(2)), ("third", pair(4))])
+}
+
+fn is_program(path: &Path) -> bool {
+    let mut head = [0; 4];
+    std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head)).is_ok() && head == *b"\x7fELF"
 }
 
 fn push(target: &mut Registry, size: Size) -> Result<()> {

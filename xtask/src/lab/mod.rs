@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! LAB/bin/       programs that are built or unpacked here; tests look here first, then on PATH
+//! LAB/node/      Debian's tree with systemd and containerd, for systemd-nspawn
 //! LAB/images/    storage of a CNCF distribution registry: images of real programs for amd64 and arm64
 //! ```
 //!
 //! A test that needs something says so when it is not there; here each thing is one line: present, installed, or missing and why.
 
 mod images;
+mod node;
 mod parts;
 
 use std::path::PathBuf;
@@ -47,11 +49,17 @@ pub fn run() -> Result<()> {
     println!("lab: {}", dir.display());
     std::fs::create_dir_all(dir.join("bin"))?;
     apt();
+    let missing = GO.iter().filter(|program| !dir.join("bin").join(program.name).is_file()).count();
+    if missing > 0 && child::on_path("go") {
+        println!("  {missing} programs are built by Go, once: about ten minutes on two cores where nothing of them is in Go's caches");
+    }
     for program in &GO {
         say(program.name, go(program));
     }
     say("cargo-deny", cargo_deny());
     say("images", images::make(&dir));
+    say("containerd 2", node::containerd(&dir));
+    say("node", node::tree(&dir));
     Ok(())
 }
 

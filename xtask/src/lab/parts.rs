@@ -1,7 +1,7 @@
 //! What the lab has, with versions.
 
 /// Debian's packages.
-pub const APT: [&str; 18] = [
+pub const APT: [&str; 20] = [
     "containerd",
     "containernetworking-plugins",
     "runc",
@@ -17,6 +17,8 @@ pub const APT: [&str; 18] = [
     "iproute2",
     "e2fsprogs",
     "xfsprogs",
+    "systemd-container",
+    "mmdebstrap",
     // C compilers of the static builds, see dist.rs
     "musl-tools",
     "gcc-aarch64-linux-gnu",
@@ -43,10 +45,18 @@ const fn amd64(name: &'static str, package: &'static str) -> GoProgram {
 const PODINFO: &str = "github.com/stefanprodan/podinfo/cmd/podinfo@v1.8.1-0.20250910200901-e86405a8674e";
 
 /// The programs, those that the others need first.
-pub const GO: [GoProgram; 5] = [
+pub const GO: [GoProgram; 6] = [
     amd64("registry", "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"),
     amd64("crane", "github.com/google/go-containerregistry/cmd/crane@v0.22.1"),
     amd64("podinfo", PODINFO),
     GoProgram { name: "podinfo-arm64", package: PODINFO, arch: "arm64" },
+    // The official suite for registries, run against the node registry.
+    amd64("conformance", "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"),
     amd64("cosign", "github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3"),
 ];
+
+/// A containerd of the second series, beside Debian's of the first.
+pub const CONTAINERD: &str = "v2.4.2";
+
+/// What is in the tree of a node with systemd, beside Debian's smallest.
+pub const NODE: &str = "systemd,systemd-sysv,dbus,iproute2,procps,kmod,mount,containerd,runc,busybox-static";

@@ -165,18 +165,17 @@ impl Archive {
             Error::Ambiguous { path: self.path.clone(), names }
         };
         if let Some(wanted) = wanted {
-            let full: Vec<&Named> = self.images.iter().filter(|image| image.references().contains(wanted)).collect();
-            let tagged: Vec<&Named> =
-                self.images.iter().filter(|image| image.names.iter().any(|name| Some(name.as_str()) == wanted.tag())).collect();
-            let digest = |image: &&Named| wanted.digest().is_none_or(|digest| *digest == image.top.digest);
-            let found = match (full.as_slice(), tagged.as_slice(), self.images.as_slice()) {
-                ([one], ..) | ([], [one], _) => *one,
-                ([], [], [one]) => one,
+            // A digest says which image is meant, whatever it is called.
+            let meant = |image: &&Named| wanted.digest().is_none_or(|digest| *digest == image.top.digest);
+            let images: Vec<&Named> = self.images.iter().filter(meant).collect();
+            let of = |holds: &dyn Fn(&Named) -> bool| images.iter().copied().filter(|image| holds(image)).collect::<Vec<&Named>>();
+            let full = of(&|image| image.references().contains(wanted));
+            let tagged = of(&|image| image.names.iter().any(|name| Some(name.as_str()) == wanted.tag()));
+            let found = match (full.as_slice(), tagged.as_slice(), images.as_slice()) {
+                ([one], ..) | ([], [one], _) | ([], [], [one]) => *one,
+                ([], [], []) if wanted.digest().is_some() => return Err(self.missing(&wanted.to_string())),
                 _ => return Err(ambiguous()),
             };
-            if !digest(&found) {
-                return Err(self.missing(&wanted.to_string()));
-            }
             return Ok((wanted.clone(), found.top.clone()));
         }
         let [image] = self.images.as_slice() else { return Err(ambiguous()) };

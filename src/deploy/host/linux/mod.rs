@@ -1,8 +1,10 @@
 //! The real node, or a directory that will be one.
 
 pub mod containerd;
+mod daemon;
 mod resolve;
 mod service;
+mod systemd;
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -12,7 +14,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use self::containerd::{Containerd, SeedImage, SeedOptions};
-use super::{ContainerdFacts, Entry, EntryKind, Error, FileSystem, Host, Identity, Lock, Permissions, Result, Scope, ServiceAction};
+use super::{
+    ContainerdFacts, DaemonProcess, Entry, EntryKind, Error, FileSystem, Host, Identity, Lock, Permissions, RegistryFacts, Result, Scope,
+    ServiceAction,
+};
 use crate::event::Observer;
 use crate::fs;
 use crate::io::HashingWriter;
@@ -55,6 +60,11 @@ impl LinuxHost {
         }
     }
 
+    /// sd_booted(3).
+    fn has_systemd(&self) -> Result<bool> {
+        Ok(self.scope == Scope::Node && fs::metadata(Path::new("/run/systemd/system"))?.is_some())
+    }
+
     /// Where a node path lies, all links followed inside the root.
     fn through(&self, path: &Path) -> Result<PathBuf> {
         resolve::inside(&self.root, path)
@@ -85,7 +95,7 @@ impl Host for LinuxHost {
             boot_id: line("/proc/sys/kernel/random/boot_id")?,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
-            systemd: self.scope == Scope::Node && fs::metadata(Path::new("/run/systemd/system"))?.is_some(),
+            systemd: self.has_systemd()?,
         })
     }
 
@@ -139,8 +149,20 @@ impl Host for LinuxHost {
         self.through(path)
     }
 
-    fn registry_answers(&self) -> Result<bool> {
-        Ok(self.scope == Scope::Node && service::answers().is_ok())
+    fn registry(&self) -> Result<RegistryFacts> {
+        let down = |why| Ok(RegistryFacts::Down { why });
+        if self.scope == Scope::Directory {
+            return down("nothing runs in a directory".to_owned());
+        }
+        if self.has_systemd()?
+            && let Some(why) = systemd::what_is_wrong_with_the_registry()?
+        {
+            return down(why);
+        }
+        match service::answers() {
+            Ok(()) => Ok(RegistryFacts::Serves),
+            Err(cause) => down(format!("it does not answer on {}: {cause}", super::super::layout::REGISTRY_ADDRESS)),
+        }
     }
 
     fn containerd(&self, images: &[SeedImage<'_>]) -> Result<ContainerdFacts> {
@@ -154,7 +176,11 @@ impl Host for LinuxHost {
         let facts = containerd.facts()?;
         let states = images.iter().map(|image| containerd.image_state(image, &facts.snapshotter)).collect::<std::result::Result<_, _>>()?;
         let containerd::DaemonFacts { version, snapshotter, snapshot_root } = facts;
-        Ok(ContainerdFacts::Here { version, snapshotter, snapshot_root, states })
+        let process = match containerd.process()? {
+            Some(pid) => daemon::process(pid, self.has_systemd()?)?,
+            None => DaemonProcess::default(),
+        };
+        Ok(ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states })
     }
 
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>> {
@@ -239,7 +265,13 @@ impl Host for LinuxHost {
     }
 
     fn service(&self, action: &ServiceAction) -> Result<()> {
-        service::run(action)
+        match action {
+            ServiceAction::RestartContainerd { unit } => {
+                let address = self.containerd_address()?.unwrap_or_else(|| PathBuf::from(containerd::ADDRESSES[0]));
+                systemd::restart_containerd(unit, &address)
+            }
+            ServiceAction::Systemd | ServiceAction::Child { .. } => service::run(action),
+        }
     }
 
     fn seed(&self, images: &[SeedImage<'_>], snapshotter: &str, store: &Store, at: u64, observer: &dyn Observer) -> Result<()> {

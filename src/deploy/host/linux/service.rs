@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::super::{Error, Result, ServiceAction};
+use super::systemd;
 use crate::command::Command;
 use crate::deploy::layout;
 use crate::fs;
@@ -18,19 +19,15 @@ const POLL: Duration = Duration::from_millis(20);
 /// Starts the registry and waits until it answers.
 pub fn run(action: &ServiceAction) -> Result<()> {
     match action {
-        ServiceAction::Systemd => {
-            let systemctl = |args: &[&str]| Command::new("systemctl").args(args.iter().copied()).run().map(drop);
-            systemctl(&["daemon-reload"])?;
-            systemctl(&["enable", "--now", layout::SOCKET_UNIT])?;
-            systemctl(&["try-restart", layout::SERVICE_UNIT])?;
-        }
+        ServiceAction::Systemd => systemd::start_the_registry()?,
+        ServiceAction::RestartContainerd { .. } => return Ok(()),
         ServiceAction::Child { program, state } => {
             end_the_old_child()?;
             let child = Command::new(program.display().to_string())
-                .args(["registry", "serve", "--listen", layout::REGISTRY_ADDRESS, "--store"])
+                .args(["registry", "serve", "--listen", layout::REGISTRY_ADDRESS, "--pid-file", layout::REGISTRY_PID, "--store"])
                 .arg(state.display().to_string());
-            let pid = child.spawn_detached(Path::new(layout::REGISTRY_LOG))?;
-            fs::write_atomic(Path::new(layout::REGISTRY_PID), format!("{pid}\n").as_bytes(), 0o644)?;
+            // It writes its number itself: this process may be killed before it could.
+            child.spawn_detached(Path::new(layout::REGISTRY_LOG))?;
         }
     }
     wait_until_it_answers()
@@ -43,24 +40,32 @@ fn end_the_old_child() -> Result<()> {
         Err(error) => return Err(error.into()),
     };
     let Some(pid) = text.trim().parse().ok().and_then(rustix::process::Pid::from_raw) else { return Ok(()) };
-    // The number may belong to something else by now: only what still is a registry of ours is ended.
+    if !is_registry(pid)? {
+        return Ok(());
+    }
+    match rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => return Err(fs::Error::new("end the process of", layout::REGISTRY_PID, error.into()).into()),
+    }
+    let begun = Instant::now();
+    while is_registry(pid)? && begun.elapsed() < READY {
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Whether a process is a registry of ours. The number may belong to something else by now, or to a process that has ended and that
+/// nobody has asked after.
+fn is_registry(pid: rustix::process::Pid) -> Result<bool> {
     let command_line = match fs::read(Path::new(&format!("/proc/{}/cmdline", pid.as_raw_nonzero())), 1 << 16) {
         Ok(bytes) => bytes,
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(false),
+        // It ended between opening and reading.
+        Err(error) if error.source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let words: Vec<&[u8]> = command_line.split(|byte| *byte == 0).collect();
-    if words.windows(2).any(|pair| pair == [&b"registry"[..], &b"serve"[..]]) {
-        match rustix::process::kill_process(pid, rustix::process::Signal::TERM) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(fs::Error::new("end the process of", layout::REGISTRY_PID, error.into()).into()),
-        }
-        let begun = Instant::now();
-        while rustix::process::test_kill_process(pid).is_ok() && answers().is_ok() && begun.elapsed() < READY {
-            std::thread::sleep(POLL);
-        }
-    }
-    Ok(())
+    Ok(words.windows(2).any(|pair| pair == [&b"registry"[..], &b"serve"[..]]))
 }
 
 fn wait_until_it_answers() -> Result<()> {

@@ -20,9 +20,10 @@ const PREFIX: &str = "coracle-seed-";
 /// Deleting collects garbage before it answers, which is files to remove.
 const COLLECTION: Duration = Duration::from_mins(10);
 
-/// The id of the lease of a run that begins at `now`.
-pub(super) fn id(now: Timestamp) -> String {
-    format!("{PREFIX}{}", now.as_nanosecond())
+/// The id of the lease of a run that begins at `now`, in the process `process`: what a killed run left is told apart from what this one
+/// makes also where both began within one tick of the clock, since containerd may still be working for the dead one.
+pub(super) fn id(now: Timestamp, process: u32) -> String {
+    format!("{PREFIX}{}-{process}", now.as_nanosecond())
 }
 
 /// Makes the lease.

@@ -126,6 +126,16 @@ impl Containerd {
         &self.address
     }
 
+    /// The number of the process that listens on the socket; `None` where it is outside of this one's process namespace.
+    ///
+    /// # Errors
+    /// Nobody listens any more.
+    pub fn process(&self) -> Result<Option<i32>, Error> {
+        let failed = |source| Error::connect(&self.address, source);
+        let stream = self.runtime.block_on(UnixStream::connect(&self.address)).map_err(failed)?;
+        Ok(stream.peer_cred().map_err(failed)?.pid().filter(|pid| *pid > 0))
+    }
+
     /// The version, as containerd writes it.
     ///
     /// # Errors

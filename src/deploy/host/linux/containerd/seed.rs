@@ -96,7 +96,7 @@ impl Containerd {
         options: &SeedOptions,
         observer: &dyn Observer,
     ) -> Result<Seeded, Error> {
-        let lease = lease::id(options.now);
+        let lease = lease::id(options.now, std::process::id());
         let (jobs, queue) = crossbeam_channel::unbounded();
         std::thread::scope(|scope| {
             for _ in 0..options.blobs_at_once.max(1) {

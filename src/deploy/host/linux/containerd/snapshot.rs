@@ -92,7 +92,7 @@ impl Unpacker<'_> {
             lease::collect(self.session, self.lease).await?;
             answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
         } else if matches!(&answer, Err(status) if status.code() == Code::AlreadyExists) {
-            // A run that was killed within the same tick of the clock had the same lease and left this, perhaps half filled.
+            // A run with the same number was killed within the same tick of the clock and left this, perhaps half filled.
             self.remove(key).await?;
             answer = self.session.snapshots().prepare(self.session.unbounded(message)).await;
         }
