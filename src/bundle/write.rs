@@ -22,14 +22,14 @@ use crossbeam_channel::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::SignedBundle;
-use super::frame::{Encoder, Form, check_value, raw_begin, raw_blocks, raw_seal};
+use super::frame::{Encoder, Form, check_value, raw_begin, raw_blocks, raw_len, raw_seal};
 use super::layout::{self, Member};
 use super::{Error, Result, seek_table};
 use crate::event::{Event, Observer, Stage};
 use crate::fs;
 use crate::io::CHUNK;
 use crate::store::{self, Store};
-use crate::types::{Descriptor, Digest};
+use crate::types::{ByteSize, Descriptor, Digest};
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,16 @@ impl SignedBundle {
     /// # Errors
     /// As [`SignedBundle::write`], and file operations.
     pub fn write_file(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
+        let free = fs::free_bytes(fs::parent(path))?;
+        self.write_anew(store, path, threads, observer).map_err(|error| match error {
+            Error::File(fs::Error { source, .. }) if fs::is_full(&source) => {
+                Error::NoSpace { path: path.to_owned(), needs: ByteSize(self.size_at_most()), free: ByteSize(free), source }
+            }
+            other => other,
+        })
+    }
+
+    fn write_anew(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
         let pending = fs::AtomicFile::create(path)?;
         let written = self.write(store, fs::DirectWriter::new(pending.file()), threads, observer).map_err(|error| match error {
             Error::Write { source } => fs::Error::new("write", path, source).into(),
@@ -88,6 +98,14 @@ impl SignedBundle {
         })?;
         pending.commit(0o644)?;
         Ok(written)
+    }
+
+    /// Bytes of the file if every frame were raw.
+    fn size_at_most(&self) -> u64 {
+        let entries = self.entries();
+        let frames = entries.iter().flat_map(|entry| (0..entry.frames).map(|frame| raw_len(entry.plain_len(frame)) as u64));
+        let (count, bytes) = frames.fold((0, 0), |(count, bytes), frame| (count + 1, bytes + frame));
+        bytes + seek_table::len(count) as u64
     }
 
     fn entries(&self) -> Vec<Entry> {
