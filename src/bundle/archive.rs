@@ -26,9 +26,13 @@ pub(super) struct Archive {
 impl Archive {
     /// Opens a file and reads its seek table.
     pub(super) fn open(path: &Path, limits: &Limits) -> Result<Self> {
+        Self::of(fs::open(path)?, path, limits)
+    }
+
+    /// The same for a file that is open; `path` is what it is called.
+    pub(super) fn of(file: File, path: &Path, limits: &Limits) -> Result<Self> {
         let no_bundle = |reason: &str| Error::NotABundle { path: path.to_owned(), reason: reason.to_owned() };
         let unreadable = |source| Error::Read { path: path.to_owned(), source };
-        let file = fs::open(path)?;
         let size = file.metadata().map_err(unreadable)?.len();
         let footer_at = size.checked_sub(FOOTER as u64).ok_or_else(|| no_bundle("it is too short"))?;
         let mut footer = [0; FOOTER];
@@ -37,10 +41,12 @@ impl Archive {
         if u64::from(count) > limits.frames {
             return Err(Error::Limit { what: "the number of frames".to_owned(), found: count.into(), limit: limits.frames });
         }
-        let mut table = vec![0; seek_table::len(count as usize)];
-        let start = size.checked_sub(table.len() as u64).ok_or_else(|| no_bundle("its seek table is longer than the file"))?;
-        file.read_exact_at(&mut table, start).map_err(unreadable)?;
-        let frames = seek_table::parse(&table, start).ok_or_else(|| no_bundle("its seek table does not describe the file"))?;
+        let len = seek_table::len(count as usize);
+        let start = size.checked_sub(len as u64).ok_or_else(|| no_bundle("its seek table is longer than the file"))?;
+        let mut tail = vec![0; len];
+        file.read_exact_at(&mut tail, start).map_err(unreadable)?;
+        let frames = seek_table::parse(&tail, start).ok_or_else(|| no_bundle("its seek table does not describe the file"))?;
+        drop(tail);
         // Compressed or raw, a frame is hardly longer than what is in it.
         let limit = limits.frame_bytes;
         for frame in &frames {
@@ -96,14 +102,14 @@ pub(super) struct Cursor {
 impl Cursor {
     /// The content of the next member, which must be exactly `member`: header, length and padding.
     pub(super) fn member(&mut self, archive: &Archive, member: &Member) -> Result<Vec<u8>> {
-        let mut bytes = self.first_frame(archive)?;
+        let mut bytes = self.first_frame(archive, Some(&member.name))?;
         self.peeked = None;
         let header = member.header();
         if !bytes.starts_with(&header) {
             return Err(archive.damaged(&member.name, "it is not the next member of the archive, or its header is not as it must be"));
         }
         for _ in 1..member.frames() {
-            bytes.extend(self.next_frame(archive)?);
+            bytes.extend(self.next_frame(archive, Some(&member.name))?);
         }
         bytes.drain(..header.len());
         let (content, padding) = bytes
@@ -117,25 +123,26 @@ impl Cursor {
         Ok(bytes)
     }
 
-    /// What the header of the next member says; nothing of it is checked before [`Cursor::member`] is called with it.
-    pub(super) fn describe_next(&mut self, archive: &Archive) -> Result<Member> {
-        let bytes = self.first_frame(archive)?;
+    /// What the header of the next member says; nothing of it is checked before [`Cursor::member`] is called with it. `name`: what is
+    /// expected there, where that is known.
+    pub(super) fn describe_next(&mut self, archive: &Archive, name: Option<&str>) -> Result<Member> {
+        let bytes = self.first_frame(archive, name)?;
         let described = describe_header(&bytes).ok_or_else(|| archive.not_whole("there is no member where one is expected"));
         self.peeked = Some(bytes);
         described
     }
 
-    fn first_frame(&mut self, archive: &Archive) -> Result<Vec<u8>> {
+    fn first_frame(&mut self, archive: &Archive, name: Option<&str>) -> Result<Vec<u8>> {
         match self.peeked.take() {
             Some(bytes) => Ok(bytes),
-            None => self.next_frame(archive),
+            None => self.next_frame(archive, name),
         }
     }
 
-    fn next_frame(&mut self, archive: &Archive) -> Result<Vec<u8>> {
+    fn next_frame(&mut self, archive: &Archive, name: Option<&str>) -> Result<Vec<u8>> {
         let limits = archive.limits();
         let mut frame = Vec::new();
-        let Entry { compressed, plain, .. } = archive.read_frame(self.frame, &mut frame)?;
+        let entry @ Entry { compressed, plain, .. } = archive.read_frame(self.frame, &mut frame)?;
         self.bytes += u64::from(plain);
         let over =
             |what: &str, found, limit| if found > limit { Err(Error::Limit { what: what.to_owned(), found, limit }) } else { Ok(()) };
@@ -144,9 +151,9 @@ impl Cursor {
         over("the ratio of a frame", u64::from(plain) / u64::from(compressed).max(1), limits.metadata_ratio)?;
         let number = self.frame;
         self.frame += 1;
-        let damaged = |reason: &str| archive.damaged(&format!("frame {number}"), reason);
+        let damaged = |reason: &str| archive.damaged(name.unwrap_or(&format!("frame {number}")), reason);
         let mut decoder = Decoder::new().map_err(|source| Error::Read { path: archive.path.clone(), source })?;
-        let bytes = decoder.decode(&frame, plain as usize, Checksum::Compare, limits).map_err(damaged)?;
+        let bytes = decoder.decode(&frame, entry, Checksum::Compare, limits).map_err(damaged)?;
         Ok(bytes.pieces().flatten().copied().collect())
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{config_v1, image, trust};
-use crate::types::Digest;
 use crate::types::oci::InvalidDocument;
+use crate::types::{ByteSize, Digest};
 use crate::{fs, store};
 
 /// Why a bundle could not be made, read or used.
@@ -28,6 +28,18 @@ pub enum Error {
     /// The bundle cannot be written.
     #[error("cannot write the bundle")]
     Write {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bundle does not fit where it was to be written. What had its name is as it was.
+    #[error("there is no space for `{}`: it takes up to {needs}, its file system had {free} free", path.display())]
+    NoSpace {
+        /// The bundle.
+        path: PathBuf,
+        /// What it takes where nothing of it can be compressed.
+        needs: ByteSize,
+        /// What was free before.
+        free: ByteSize,
         /// What the system said.
         source: io::Error,
     },

@@ -11,6 +11,7 @@ use twox_hash::XxHash64;
 use zstd::zstd_safe::{self, CParameter};
 
 use super::limits::Limits;
+use super::seek_table::Entry;
 
 /// The largest block of a frame (RFC 8878, section 3.1.1.2.4).
 const BLOCK: usize = 128 << 10;
@@ -92,6 +93,12 @@ fn block_header(len: usize, last: bool) -> [u8; 3] {
     [a, b, c]
 }
 
+/// What the tail of a file says of a frame of `plain` bytes: XXH64 of the frame's bytes, or 0 for a raw frame, of whose bytes each has
+/// its one value already.
+pub(super) fn check_value(frame: &[u8], plain: usize) -> u64 {
+    if is_raw(frame, plain) { 0 } else { XxHash64::oneshot(0, frame) }
+}
+
 /// Makes level-3 frames.
 pub(super) struct Encoder(zstd::bulk::Compressor<'static>);
 
@@ -149,14 +156,18 @@ impl Decoder {
         Ok(Self { zstd: zstd::bulk::Decompressor::new()?, plain: Vec::new() })
     }
 
-    /// The bytes of a frame that must hold exactly `len` of them and take the whole of `frame`. `len` is under the limits already.
+    /// The bytes of a frame, which must be what its entry in the seek table says, whose lengths are under the limits already.
     pub(super) fn decode<'a>(
         &'a mut self,
         frame: &'a [u8],
-        len: usize,
+        entry: Entry,
         checksum: Checksum,
         limits: &Limits,
     ) -> Result<Plain<'a>, &'static str> {
+        let len = entry.plain as usize;
+        if check_value(frame, len) != entry.check {
+            return Err("the bytes of a frame are not those that its check value was made of");
+        }
         if is_raw(frame, len) {
             if checksum == Checksum::Compare && raw_checksum(frame, len) != frame[frame.len() - 4..] {
                 return Err("the checksum of a frame differs");
@@ -239,8 +250,17 @@ mod tests {
     }
 
     fn decode(frame: &[u8], len: usize) -> Result<Vec<u8>, &'static str> {
+        decode_with(frame, entry(frame, len))
+    }
+
+    fn entry(frame: &[u8], len: usize) -> Entry {
+        let [compressed, plain] = [frame.len(), len].map(|len| u32::try_from(len).unwrap());
+        Entry { offset: 0, compressed, plain, check: check_value(frame, len) }
+    }
+
+    fn decode_with(frame: &[u8], entry: Entry) -> Result<Vec<u8>, &'static str> {
         let mut decoder = Decoder::new().unwrap();
-        let plain = decoder.decode(frame, len, Checksum::Compare, &Limits::FORMAT)?;
+        let plain = decoder.decode(frame, entry, Checksum::Compare, &Limits::FORMAT)?;
         Ok(plain.pieces().flatten().copied().collect())
     }
 
@@ -261,14 +281,15 @@ mod tests {
         Encoder::new().unwrap().encode(&text, &mut compressed).unwrap();
         assert_eq!(decode(&compressed, text.len()).unwrap(), text);
         for good in [compressed, raw(&noise(700))] {
-            let len = zstd::stream::decode_all(good.as_slice()).unwrap();
+            let plain = zstd::stream::decode_all(good.as_slice()).unwrap();
             for at in 0..good.len() {
                 for bit in 0..8 {
                     let mut bad = good.clone();
                     bad[at] ^= 1 << bit;
-                    // A frame may say the same in other words (a window that is larger than it needs): then the bytes are the same.
-                    if let Ok(plain) = decode(&bad, len.len()) {
-                        assert_eq!(plain, len, "byte {at} bit {bit}");
+                    decode_with(&bad, entry(&good, plain.len())).unwrap_err();
+                    // With a check value made for it, a frame may say the same in other words (a window that is larger than it needs).
+                    if let Ok(other) = decode(&bad, plain.len()) {
+                        assert_eq!(other, plain, "byte {at} bit {bit}");
                     }
                 }
             }

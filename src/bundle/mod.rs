@@ -14,7 +14,7 @@
 //! signatures/<key id>.sigstore.json, .sig    one pair per signer
 //! blobs/sha256/…                             documents: package manifest and configuration, artifact, image index, manifest, configuration
 //! blobs/sha256/…                             content, in the order in which a deploy wants it
-//! end of archive, seek table
+//! end of archive, check values, seek table
 //! ```
 //!
 //! | file | is |
@@ -65,7 +65,7 @@ pub use check::Problem;
 pub use error::{Error, Result};
 pub use limits::Limits;
 pub use metadata::{Artifact, Metadata};
-pub use open::{Listing, OpenedBundle, VerifiedBundle, open};
+pub use open::{Listing, OpenedBundle, VerifiedBundle, open, open_file};
 pub use stage::StagedBytes;
 pub use trust::SignatureMember;
 pub use write::Written;

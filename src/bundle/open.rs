@@ -1,5 +1,6 @@
 //! From a file to verified metadata: seek table → `index.json` → root → signatures, **verified** → documents by digest.
 
+use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +55,18 @@ pub(super) struct Carried {
 /// # Errors
 /// A file that is no bundle, truncated, or beyond the limits.
 pub fn open(path: &Path, limits: &Limits) -> Result<OpenedBundle> {
-    let archive = Archive::open(path, limits)?;
+    open_archive(Archive::open(path, limits)?, limits)
+}
+
+/// The same for a file that is open already, or that has no name; `path` is what messages call it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_file(file: File, path: &Path, limits: &Limits) -> Result<OpenedBundle> {
+    open_archive(Archive::of(file, path, limits)?, limits)
+}
+
+fn open_archive(archive: Archive, limits: &Limits) -> Result<OpenedBundle> {
     let mut cursor = Cursor::default();
     let layout = cursor.member(&archive, &Member::named("oci-layout", OCI_LAYOUT.len() as u64))?;
     if layout != OCI_LAYOUT {
@@ -77,7 +89,7 @@ pub fn open(path: &Path, limits: &Limits) -> Result<OpenedBundle> {
 
 /// Reads the next member, which must have this name and at most `limit` bytes.
 fn described(cursor: &mut Cursor, archive: &Archive, name: &str, most: u64) -> Result<Vec<u8>> {
-    let member = cursor.describe_next(archive)?;
+    let member = cursor.describe_next(archive, Some(name))?;
     if member.name != name {
         return Err(archive.damaged(name, format!("`{}` stands in its place", member.name.escape_default())));
     }
@@ -88,7 +100,7 @@ fn described(cursor: &mut Cursor, archive: &Archive, name: &str, most: u64) -> R
 fn signatures(cursor: &mut Cursor, archive: &Archive, limits: &Limits) -> Result<Vec<SignatureMember>> {
     let mut signatures: Vec<SignatureMember> = Vec::new();
     loop {
-        let next = cursor.describe_next(archive)?.name;
+        let next = cursor.describe_next(archive, None)?.name;
         let Some(name) = next.strip_prefix("signatures/") else { return Ok(signatures) };
         let damaged = |reason: &str| archive.damaged(&next.escape_default().to_string(), reason);
         let key_id: KeyId = name

@@ -126,7 +126,7 @@ impl ChunkReader {
         let damaged = |reason: &str| archive.damaged(&member.name, reason);
         let number = usize::try_from(index).unwrap_or(usize::MAX).saturating_add(*first);
         let entry = archive.read_frame(number, &mut self.frame)?;
-        let plain = self.decoder.decode(&self.frame, entry.plain as usize, checksum, archive.limits()).map_err(damaged)?;
+        let plain = self.decoder.decode(&self.frame, entry, checksum, archive.limits()).map_err(damaged)?;
         let header = if index == 0 { member.header() } else { Vec::new() };
         let len = usize::try_from(member.content_of_frame(index)).unwrap_or(usize::MAX);
         let padding = if index + 1 == member.frames() { member.padding() } else { 0 };
@@ -152,7 +152,7 @@ impl ChunkReader {
     pub(super) fn read_end(&mut self, archive: &Archive, frame: usize, end: &[u8]) -> Result<()> {
         let damaged = |reason: &str| archive.damaged("end of archive", reason);
         let entry = archive.read_frame(frame, &mut self.frame)?;
-        let plain = self.decoder.decode(&self.frame, entry.plain as usize, Checksum::Compare, archive.limits()).map_err(damaged)?;
+        let plain = self.decoder.decode(&self.frame, entry, Checksum::Compare, archive.limits()).map_err(damaged)?;
         if same(plain.pieces(), end) { Ok(()) } else { Err(damaged("it is not as it must be")) }
     }
 }

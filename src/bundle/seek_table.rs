@@ -1,13 +1,20 @@
-//! The seek table: a skippable frame that says how long each frame is (zstd's contrib/seekable_format, without its checksums, because
-//! each frame has its own).
+//! The tail of a bundle: two skippable frames that no decompressor looks at.
+//!
+//! The first holds the check values: for each frame a checksum of its bytes as they stand in the file. zstd has bits without meaning, and
+//! says the same in many ways; with the check values each byte of the file is one that must be as it is. They defend against
+//! damage, not against somebody: what is in the frames is covered by digests under the signed root. The second is the seek table, which says how long each frame
+//! is (zstd's contrib/seekable_format, without its checksums, because each frame has its own).
 
-/// Magic of the skippable frame.
+/// Magic of the skippable frame with the check values.
+const CHECKS: u32 = 0x184D_2A5C;
+/// Magic of the skippable frame with the seek table.
 const SKIPPABLE: u32 = 0x184D_2A5E;
 /// Magic at the very end of the file.
 const SEEKABLE: u32 = 0x8F92_EAB1;
 /// Number of frames, descriptor, magic.
 pub(super) const FOOTER: usize = 9;
 const HEADER: usize = 8;
+const CHECK: usize = 8;
 const ENTRY: usize = 8;
 
 /// One frame.
@@ -19,16 +26,19 @@ pub(super) struct Entry {
     pub(super) compressed: u32,
     /// Its length as it decompresses.
     pub(super) plain: u32,
+    /// Its check value: [`super::frame::check_value`].
+    pub(super) check: u64,
 }
 
-/// The bytes of the table for frames of (compressed, plain) bytes.
-pub(super) fn encode(frames: &[(u32, u32)]) -> Vec<u8> {
+/// The bytes of the tail behind these frames; their offsets are not looked at.
+pub(super) fn encode(frames: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len(frames.len()));
-    bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
-    bytes.extend_from_slice(&u32::try_from(len(frames.len()) - HEADER).unwrap_or(u32::MAX).to_le_bytes());
-    for (compressed, plain) in frames {
-        bytes.extend_from_slice(&compressed.to_le_bytes());
-        bytes.extend_from_slice(&plain.to_le_bytes());
+    bytes.extend_from_slice(&skippable(CHECKS, frames.len() * CHECK));
+    bytes.extend(frames.iter().flat_map(|frame| frame.check.to_le_bytes()));
+    bytes.extend_from_slice(&skippable(SKIPPABLE, frames.len() * ENTRY + FOOTER));
+    for frame in frames {
+        bytes.extend_from_slice(&frame.compressed.to_le_bytes());
+        bytes.extend_from_slice(&frame.plain.to_le_bytes());
     }
     bytes.extend_from_slice(&u32::try_from(frames.len()).unwrap_or(u32::MAX).to_le_bytes());
     bytes.push(0);
@@ -36,9 +46,17 @@ pub(super) fn encode(frames: &[(u32, u32)]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes of a table with `frames` entries.
+/// Magic and length of a skippable frame (RFC 8878, section 3.1.2).
+fn skippable(magic: u32, len: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    header[..4].copy_from_slice(&magic.to_le_bytes());
+    header[4..].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+    header
+}
+
+/// Bytes of the tail behind so many frames.
 pub(super) fn len(frames: usize) -> usize {
-    HEADER + frames * ENTRY + FOOTER
+    HEADER + frames * CHECK + HEADER + frames * ENTRY + FOOTER
 }
 
 /// The number of frames that the last bytes of a file state; `None` where they are no footer.
@@ -47,21 +65,26 @@ pub(super) fn frames_in_footer(footer: [u8; FOOTER]) -> Option<u32> {
     (descriptor == 0 && magic == SEEKABLE.to_le_bytes()).then(|| u32::from_le_bytes([a, b, c, d]))
 }
 
-/// The frames of a table that begins at byte `start` of its file; `None` where they do not fill the file up to there, or any byte is
+/// The frames of a tail that begins at byte `start` of its file; `None` where they do not fill the file up to there, or any byte is
 /// not as [`encode`] writes it.
 pub(super) fn parse(bytes: &[u8], start: u64) -> Option<Vec<Entry>> {
-    let (header, rest) = bytes.split_at_checked(HEADER)?;
-    let entries = rest.get(..rest.len().checked_sub(FOOTER)?)?;
-    let expected = [SKIPPABLE.to_le_bytes(), u32::try_from(rest.len()).ok()?.to_le_bytes()].concat();
-    if header != expected || !entries.len().is_multiple_of(ENTRY) {
+    let count = bytes.len().checked_sub(len(0))? / (CHECK + ENTRY);
+    let (checks, rest) = bytes.split_at_checked(HEADER + count * CHECK)?;
+    let (checks_header, checks) = checks.split_at_checked(HEADER)?;
+    let (table_header, rest) = rest.split_at_checked(HEADER)?;
+    let (entries, footer) = rest.split_at_checked(count * ENTRY)?;
+    let is_right = checks_header == skippable(CHECKS, checks.len())
+        && table_header == skippable(SKIPPABLE, rest.len())
+        && frames_in_footer(footer.try_into().ok()?) == u32::try_from(count).ok();
+    if !is_right {
         return None;
     }
     let mut offset = 0;
-    let mut frames = Vec::with_capacity(entries.len() / ENTRY);
-    for entry in entries.as_chunks::<ENTRY>().0 {
-        let word = u64::from_le_bytes(*entry);
-        let [compressed, plain] = [word & u64::from(u32::MAX), word >> 32].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
-        frames.push(Entry { offset, compressed, plain });
+    let mut frames = Vec::with_capacity(count);
+    for (entry, check) in entries.as_chunks::<ENTRY>().0.iter().zip(checks.as_chunks::<CHECK>().0) {
+        let [a, b, c, d, e, f, g, h] = *entry;
+        let (compressed, plain) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        frames.push(Entry { offset, compressed, plain, check: u64::from_le_bytes(*check) });
         offset += u64::from(compressed);
     }
     (offset == start).then_some(frames)
@@ -73,17 +96,19 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes_and_nothing_else() {
-        let frames = [(10, 20), (30, 40)];
+        let frame = |offset, compressed, plain, check| Entry { offset, compressed, plain, check };
+        let frames = [frame(0, 10, 20, 7), frame(10, 30, 40, u64::MAX)];
         let bytes = encode(&frames);
         assert_eq!(bytes.len(), len(2));
         assert_eq!(frames_in_footer(bytes[bytes.len() - FOOTER..].try_into().unwrap()), Some(2));
-        let entries = [Entry { offset: 0, compressed: 10, plain: 20 }, Entry { offset: 10, compressed: 30, plain: 40 }];
-        assert_eq!(parse(&bytes, 40).unwrap(), entries);
+        assert_eq!(parse(&bytes, 40).unwrap(), frames);
         assert_eq!(parse(&bytes, 41), None);
-        for at in 0..8 {
+        for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             bad[at] ^= 1;
-            assert_eq!(parse(&bad, 40), None, "byte {at}");
+            // What a frame is long as it decompresses, and what its check value is, is compared with the frame.
+            assert_ne!(parse(&bad, 40).as_deref(), Some(&frames[..]), "byte {at}");
+            assert_eq!(parse(&bytes[..at], 40), None, "{at} bytes");
         }
     }
 }

@@ -22,14 +22,14 @@ use crossbeam_channel::{Receiver, Sender};
 use sha2::{Digest as _, Sha256};
 
 use super::assemble::SignedBundle;
-use super::frame::{Encoder, Form, raw_begin, raw_blocks, raw_seal};
+use super::frame::{Encoder, Form, check_value, raw_begin, raw_blocks, raw_len, raw_seal};
 use super::layout::{self, Member};
 use super::{Error, Result, seek_table};
 use crate::event::{Event, Observer, Stage};
 use crate::fs;
 use crate::io::CHUNK;
 use crate::store::{self, Store};
-use crate::types::{Descriptor, Digest};
+use crate::types::{ByteSize, Descriptor, Digest};
 
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl SignedBundle {
         })?;
         let table = seek_table::encode(&frames);
         out.write_all(&table).and_then(|()| out.flush()).map_err(|source| Error::Write { source })?;
-        let size = frames.iter().map(|(compressed, _)| u64::from(*compressed)).sum::<u64>() + table.len() as u64;
+        let size = frames.iter().map(|frame| u64::from(frame.compressed)).sum::<u64>() + table.len() as u64;
         let summary = format!("{} blobs", self.metadata().content().len());
         observer.event(Event::StageFinished { stage: Stage::Write, summary });
         Ok(Written { size, content, root_digest: self.metadata().root_digest() })
@@ -81,6 +81,16 @@ impl SignedBundle {
     /// # Errors
     /// As [`SignedBundle::write`], and file operations.
     pub fn write_file(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
+        let free = fs::free_bytes(fs::parent(path))?;
+        self.write_anew(store, path, threads, observer).map_err(|error| match error {
+            Error::File(fs::Error { source, .. }) if fs::is_full(&source) => {
+                Error::NoSpace { path: path.to_owned(), needs: ByteSize(self.size_at_most()), free: ByteSize(free), source }
+            }
+            other => other,
+        })
+    }
+
+    fn write_anew(&self, store: &Store, path: &Path, threads: NonZeroUsize, observer: &dyn Observer) -> Result<Written> {
         let pending = fs::AtomicFile::create(path)?;
         let written = self.write(store, fs::DirectWriter::new(pending.file()), threads, observer).map_err(|error| match error {
             Error::Write { source } => fs::Error::new("write", path, source).into(),
@@ -88,6 +98,14 @@ impl SignedBundle {
         })?;
         pending.commit(0o644)?;
         Ok(written)
+    }
+
+    /// Bytes of the file if every frame were raw.
+    fn size_at_most(&self) -> u64 {
+        let entries = self.entries();
+        let frames = entries.iter().flat_map(|entry| (0..entry.frames).map(|frame| raw_len(entry.plain_len(frame)) as u64));
+        let (count, bytes) = frames.fold((0, 0), |(count, bytes), frame| (count + 1, bytes + frame));
+        bytes + seek_table::len(count) as u64
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -152,6 +170,7 @@ impl Entry {
 struct Made {
     frame: Vec<u8>,
     plain: u32,
+    check: u64,
     content: u64,
 }
 
@@ -180,7 +199,8 @@ impl Work<'_> {
                 entry.form.get_or_init(|| Form::Raw);
             }
             let plain = u32::try_from(entry.plain_len(index)).unwrap_or(u32::MAX);
-            let made = made.map(|content| Made { frame, plain, content });
+            let check = check_value(&frame, plain as usize);
+            let made = made.map(|content| Made { frame, plain, check, content });
             if full.send((number, made)).is_err() {
                 return;
             }
@@ -306,15 +326,18 @@ fn in_order(
     total: u64,
     out: &mut impl Write,
     observer: &dyn Observer,
-) -> Result<Vec<(u32, u32)>> {
+) -> Result<Vec<seek_table::Entry>> {
     let mut waiting = BTreeMap::new();
     let mut frames = Vec::new();
+    let mut offset = 0;
     for (number, made) in &full {
         waiting.insert(number, made);
         while let Some(made) = waiting.remove(&(frames.len() as u64)) {
-            let Made { frame, plain, content } = made?;
+            let Made { frame, plain, check, content } = made?;
             out.write_all(&frame).map_err(|source| Error::Write { source })?;
-            frames.push((u32::try_from(frame.len()).unwrap_or(u32::MAX), plain));
+            let compressed = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+            frames.push(seek_table::Entry { offset, compressed, plain, check });
+            offset += u64::from(compressed);
             if content > 0 {
                 observer.event(Event::StageProgress { stage: Stage::Write, bytes: content });
             }

@@ -41,8 +41,14 @@ impl Error {
     /// The file system is full, or the quota is used up.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        is_full(&self.source)
     }
+}
+
+/// The system said that the file system is full, or the quota is used up.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The result of a file operation.

@@ -12,6 +12,10 @@ mod bundle_commands;
 mod containerd;
 mod create;
 mod definition;
+#[path = "../node/disk.rs"]
+#[expect(dead_code, reason = "copies are for power loss, which the node tests are about")]
+mod disk;
+mod full_disk;
 mod hostile_upstream;
 mod lab;
 mod node_registry;

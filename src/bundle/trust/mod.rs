@@ -26,7 +26,7 @@ pub mod policy;
 pub mod signature;
 mod sigstore_v0_3;
 #[cfg(test)]
-mod testing;
+pub(super) mod testing;
 
 pub use key::{KeyError, KeyId, PublicKey, SigningKey};
 pub use policy::{Error, SignatureStatus, TrustPolicy, Unsigned};

@@ -10,6 +10,7 @@ const FAULT: &str = "this is a fault of coracle or of the program that made the 
 pub fn explain(error: &Error) -> Explanation {
     let (exit, hint) = match error {
         Error::File(error) if error.is_no_space() => (1, "make room, or name another place with -o; what was there is as it was"),
+        Error::NoSpace { .. } => (1, "make room, or name another place with -o; what was there is as it was"),
         Error::File(_) | Error::Store(_) => (1, "see the cause; then run the same command again"),
         Error::Read { .. } => (1, "the medium may be bad: copy the bundle again, then run `coracle verify`"),
         Error::Write { .. } => (1, "see the cause; nothing was left behind"),
