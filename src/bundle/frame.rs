@@ -118,6 +118,20 @@ impl Encoder {
     }
 }
 
+/// The frame of a member that has one alone, out of all its bytes: what the writer makes of a member whose media type says nothing.
+pub(super) fn only_frame(encoder: &mut Encoder, plain: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut frame = Vec::new();
+    encoder.encode(plain, &mut frame)?;
+    if Form::of(plain.len(), frame.len()) == Form::Raw {
+        raw_begin(&mut frame, plain.len());
+        for (block, bytes) in raw_blocks(plain.len()).zip(plain.chunks(BLOCK)) {
+            frame[block].copy_from_slice(bytes);
+        }
+        raw_seal(&mut frame, plain.len());
+    }
+    Ok(frame)
+}
+
 /// Whether the checksum of a raw frame is compared. It proves nothing where the content is hashed as well, and it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Checksum {

@@ -26,7 +26,7 @@
 //! | `content` | which content blobs there are, and in what order |
 //! | [`layout`] | the only valid sequence of members for a root and its signatures |
 //! | `frame`, `seek_table` | the compressed form |
-//! | [`write`] | frames on all cores, in order |
+//! | [`write`], `embed` | frames on all cores, in order; one more signature |
 //! | [`open`](mod@open), `archive` | the way to verified metadata |
 //! | [`read`], [`check`], [`stage`] | content, checked chunk by chunk |
 //! | [`trust`] | who vouches for it |
@@ -38,6 +38,7 @@ pub mod check;
 pub mod config_v1;
 mod content;
 pub mod contents;
+mod embed;
 mod error;
 pub mod extract;
 mod frame;

@@ -37,7 +37,7 @@ pub struct VerifiedBundle {
 /// [`Metadata`]; it cannot be deployed.
 #[derive(Debug, Clone)]
 pub struct Listing {
-    carried: Arc<Carried>,
+    pub(super) carried: Arc<Carried>,
 }
 
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod bundle_commands;
 mod containerd;
 mod create;
 mod definition;
+mod deploy_root;
 #[path = "../node/disk.rs"]
 #[expect(dead_code, reason = "copies are for power loss, which the node tests are about")]
 mod disk;
@@ -24,6 +25,7 @@ mod real_logins;
 mod real_registry;
 mod registry_bundle;
 mod registry_clients;
+mod schemas;
 mod trust_tools;
 mod upstream;
 mod web;

@@ -1,6 +1,7 @@
 //! `coracle lock`: resolve and pin without fetching content.
 
 use clap::Args as ClapArgs;
+use serde_json::{Value, json};
 
 use super::sources::SourceArgs;
 use crate::cli::{Exit, Format, Ui};
@@ -19,7 +20,7 @@ pub struct Args {
     /// Writes nothing; ends with status 4 when the definition is ahead of the lock file
     #[arg(long)]
     check: bool,
-    /// How the lock is printed: as a sentence, or as the document itself
+    /// How the lock, or what --check finds, is printed: as sentences, or as a document
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
@@ -31,7 +32,12 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     let locked = create::read_lock(&path)?;
     if args.check {
         let stale = locked.as_ref().map(|lock| lock.check(&package));
-        return report(stale.as_deref(), &package.file.path.display().to_string(), &path.display().to_string(), ui);
+        let (definition, lock) = (package.file.path.display().to_string(), path.display().to_string());
+        ui.print(&match args.format {
+            Format::Text => text(stale.as_deref(), &definition, &lock),
+            Format::Json => json(stale.as_deref(), &definition, &lock),
+        })?;
+        return Ok(if stale.is_some_and(|stale| stale.is_empty()) { Exit::Done } else { Exit::Differs });
     }
     let kept = locked.as_ref().map(|lock| forget(lock, &args.update)).transpose()?.flatten();
     let store = args.sources.store()?;
@@ -63,17 +69,25 @@ fn forget(lock: &Lock, names: &[String]) -> anyhow::Result<Option<Lock>> {
     Ok(Some(kept))
 }
 
-fn report(stale: Option<&[Stale]>, definition: &str, path: &str, ui: &Ui) -> anyhow::Result<Exit> {
-    let Some(stale) = stale else {
-        ui.print(&format!("{path} is missing: `coracle lock` writes it"))?;
-        return Ok(Exit::Differs);
+/// What a definition asks for beyond its lock file, which may be missing.
+fn text(stale: Option<&[Stale]>, definition: &str, lock: &str) -> String {
+    match stale {
+        None => format!("{lock} is missing: `coracle lock` writes it"),
+        Some([]) => format!("{lock} is up to date"),
+        Some(stale) => {
+            let lines = stale.iter().map(|entry| format!("{definition}:{}:{}: {entry}", entry.at.line, entry.at.column));
+            lines.collect::<Vec<String>>().join("\n")
+        }
+    }
+}
+
+fn json(stale: Option<&[Stale]>, definition: &str, lock: &str) -> String {
+    let state = match stale {
+        None => "missing",
+        Some([]) => "fresh",
+        Some(_) => "stale",
     };
-    for entry in stale {
-        ui.print(&format!("{definition}:{}:{}: {entry}", entry.at.line, entry.at.column))?;
-    }
-    if stale.is_empty() {
-        ui.print(&format!("{path} is up to date"))?;
-        return Ok(Exit::Done);
-    }
-    Ok(Exit::Differs)
+    let entry = |entry: &Stale| json!({"line": entry.at.line, "column": entry.at.column, "what": entry.to_string()});
+    let stale: Vec<Value> = stale.unwrap_or_default().iter().map(entry).collect();
+    format!("{:#}", json!({"lock": lock, "definition": definition, "state": state, "stale": stale}))
 }

@@ -47,6 +47,12 @@ pub enum Error {
         /// What the other one wrote about itself.
         holder: String,
     },
+    /// The directory that stands for the node is not there.
+    #[error("there is no directory `{}`", path.display())]
+    NoRoot {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A name in a path leads through too many links.
     #[error("`{}` leads through more than {limit} symbolic links", path.display())]
     Links {

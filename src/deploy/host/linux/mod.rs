@@ -44,7 +44,18 @@ impl LinuxHost {
     /// # Errors
     /// It is not there.
     pub fn directory(root: &Path) -> Result<Self> {
+        if fs::metadata_following(root)?.is_none_or(|found| !found.is_dir()) {
+            return Err(Error::NoRoot { path: root.to_owned() });
+        }
         Ok(Self { root: fs::canonicalize(root)?, scope: Scope::Directory, containerd: None })
+    }
+
+    /// A directory that is not there yet, as if it were there and empty: for a plan. Nothing is made.
+    ///
+    /// # Errors
+    /// The working directory is not known.
+    pub fn directory_to_be(root: &Path) -> Result<Self> {
+        Ok(Self { root: fs::absolute(root)?, scope: Scope::Directory, containerd: None })
     }
 
     /// Where a node path lies, its directories' links followed inside the root, a last link not.
