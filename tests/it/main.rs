@@ -12,6 +12,7 @@ mod bundle_commands;
 mod containerd;
 mod create;
 mod definition;
+mod deploy_asks;
 mod hostile_upstream;
 mod lab;
 mod node_registry;

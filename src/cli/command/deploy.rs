@@ -100,36 +100,45 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     let mut options = options(&args)?;
     let bundle = open_verified(&args.bundle, &args.trust)?;
     let host: Box<dyn Host> = match &args.root {
-        Some(root) => {
-            if !args.plan {
-                fs::create_dir_all(root)?;
-            }
-            Box::new(LinuxHost::directory(root)?)
-        }
-        None => Box::new(LinuxHost::node(args.containerd_address)),
+        Some(root) => Box::new(LinuxHost::directory_to_be(root)?),
+        None => Box::new(LinuxHost::node(args.containerd_address.clone())),
     };
-    // Held from before the node is looked at until the end. Who only looks takes no lock and changes nothing.
-    let will_change = !args.plan && (args.yes || ui.can_ask());
-    let _lock = if will_change { Some(apply::lock(host.as_ref(), &holder(&args.bundle))?) } else { None };
-    let plan = plan_asking(&bundle, host.as_ref(), &mut options, ui)?;
-    ui.print(&match args.format {
-        Format::Text => plan.to_string(),
-        Format::Json => deploy_plan::json(&plan),
-    })?;
+    // Who said --yes has the lock from before the node is looked at. Who is asked has nothing made before the answer: the node is
+    // looked at again then, under the lock, and asked about again where that shows something else.
+    let lock = || -> anyhow::Result<_> {
+        if let Some(root) = &args.root {
+            fs::create_dir_all(root)?;
+        }
+        Ok(apply::lock(host.as_ref(), &holder(&args.bundle))?)
+    };
+    let mut held = if args.yes { Some(lock()?) } else { None };
+    let mut plan = plan_asking(&bundle, host.as_ref(), &mut options, ui)?;
+    show(&plan, args.format, ui)?;
     if args.plan {
         return Ok(if args.exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done });
     }
-    if plan.is_empty() {
-        return Ok(Exit::Done);
+    if !plan.is_empty() && !args.yes && !ui.can_ask() {
+        return Err(NobodyToAsk.into());
     }
-    if !args.yes {
-        if !ui.can_ask() {
-            return Err(NobodyToAsk.into());
-        }
+    let mut agreed = args.yes;
+    while !plan.is_empty() && !agreed {
         if !ui.ask("Do this?")? {
             ui.say("nothing was changed");
             return Ok(Exit::Done);
         }
+        if held.is_none() {
+            held = Some(lock()?);
+        }
+        let now = plan_asking(&bundle, host.as_ref(), &mut options, ui)?;
+        agreed = now.is_the_same_work(&plan);
+        plan = now;
+        if !agreed {
+            ui.say("the node changed meanwhile; this is what would be done now:");
+            show(&plan, args.format, ui)?;
+        }
+    }
+    if plan.is_empty() {
+        return Ok(Exit::Done);
     }
     let (name, version, changes) = (plan.package.clone(), plan.version.clone(), plan.steps.len());
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -142,6 +151,13 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
         image.map(|image| format!("; images are at {}/{}", layout::REGISTRY_ADDRESS, image.mirrored_repository())).unwrap_or_default();
     ui.say(&format!("next: coracle status{root}{pull}"));
     Ok(Exit::Done)
+}
+
+fn show(plan: &DeployPlan, format: Format, ui: &Ui) -> anyhow::Result<()> {
+    ui.print(&match format {
+        Format::Text => plan.to_string(),
+        Format::Json => deploy_plan::json(plan),
+    })
 }
 
 /// Opens a bundle and has its signatures judged, those beside it included.

@@ -126,6 +126,11 @@ pub fn explain_host(error: &host::Error) -> Explanation {
     match error {
         host::Error::Containerd(error) => explain_containerd(error),
         host::Error::Locked { .. } => explanation(FAILED, None, "wait until it has ended, then run the command again"),
+        host::Error::NoRoot { .. } => explanation(
+            USAGE,
+            None,
+            "nothing was made; --root takes the directory that was deployed into: `coracle deploy BUNDLE --root DIR` makes it where it is missing",
+        ),
         host::Error::File(error) if error.is_no_space() => explanation(FAILED, None, format!("make room, then {AGAIN}")),
         host::Error::File(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
             explanation(FAILED, None, format!("run the command as root, or deploy into a directory with --root DIR; {AGAIN}"))

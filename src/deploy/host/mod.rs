@@ -47,6 +47,12 @@ pub enum Error {
         /// What the other one wrote about itself.
         holder: String,
     },
+    /// What `--root` names is not there, or is no directory.
+    #[error("`{}` is no directory", path.display())]
+    NoRoot {
+        /// What was given, or what stands above it.
+        path: PathBuf,
+    },
     /// A name in a path leads through too many links.
     #[error("`{}` leads through more than {limit} symbolic links", path.display())]
     Links {
