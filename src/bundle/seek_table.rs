@@ -82,8 +82,8 @@ pub(super) fn parse(bytes: &[u8], start: u64) -> Option<Vec<Entry>> {
     let mut offset = 0;
     let mut frames = Vec::with_capacity(count);
     for (entry, check) in entries.as_chunks::<ENTRY>().0.iter().zip(checks.as_chunks::<CHECK>().0) {
-        let [a, b, c, d, e, f, g, h] = *entry;
-        let (compressed, plain) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        let word = u64::from_le_bytes(*entry);
+        let [compressed, plain] = [word & u64::from(u32::MAX), word >> 32].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
         frames.push(Entry { offset, compressed, plain, check: u64::from_le_bytes(*check) });
         offset += u64::from(compressed);
     }

@@ -121,7 +121,7 @@ fn dispatch(command: Command, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Verify(args) => command::verify::run(args, ui),
         Command::Inspect(args) => command::inspect::run(args, ui),
         Command::Extract(args) => command::extract::run(args, ui),
-        Command::Deploy(args) => command::deploy::run(*args, ui),
+        Command::Deploy(args) => command::deploy::run(&args, ui),
         Command::Status(args) => command::status::run(args, ui),
         Command::Receipt(args) => command::receipt::run(args, ui),
         Command::Registry(args) => command::registry::run(args, ui),

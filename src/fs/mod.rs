@@ -232,11 +232,6 @@ pub fn canonicalize(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).map_err(at("resolve", path))
 }
 
-/// The absolute path, whether anything is there or not; links stay.
-pub fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(at("resolve", path))
-}
-
 /// Bytes that an unprivileged writer can still put on the file system of `path`, which must exist.
 pub fn free_bytes(path: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).map_err(|error| Error::new("look at the file system of", path, error.into()))?;

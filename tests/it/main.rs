@@ -12,11 +12,7 @@ mod bundle_commands;
 mod containerd;
 mod create;
 mod definition;
-mod deploy_root;
-#[path = "../node/disk.rs"]
-#[expect(dead_code, reason = "copies are for power loss, which the node tests are about")]
-mod disk;
-mod full_disk;
+mod deploy_asks;
 mod hostile_upstream;
 mod lab;
 mod node_registry;

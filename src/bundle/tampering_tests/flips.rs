@@ -26,8 +26,7 @@ fn regions(bytes: &[u8]) -> Vec<(String, Range<usize>)> {
         let size = current.as_ref().map_or(0, |member| usize::try_from(member.size).unwrap());
         let mut at = 0;
         let mut before = 0;
-        let mut seen = 0;
-        for block in raw_blocks(plain.len()) {
+        for (seen, block) in raw_blocks(plain.len()).enumerate() {
             let header = if before == 0 { "frame header" } else { "block header" };
             regions.push((format!("{name}, raw frame, {header}"), start + before..start + block.start));
             let head = if begins && seen == 0 { 512 } else { 0 };
@@ -41,7 +40,6 @@ fn regions(bytes: &[u8]) -> Vec<(String, Range<usize>)> {
             }
             regions.push((format!("{name}, raw frame, padding"), start + content..start + block.end));
             at += block.len();
-            seen += 1;
             before = block.end;
         }
         regions.push((format!("{name}, raw frame, checksum"), start + before..start + frame.len()));

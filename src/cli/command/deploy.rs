@@ -12,8 +12,8 @@ use crate::bundle::{self, Limits, VerifiedBundle};
 use crate::cli::keys::TrustArgs;
 use crate::cli::{Exit, Format, Ui, signatures};
 use crate::deploy::bundle::{BundleBlobs, Error as BundleError, plan_bundle};
+use crate::deploy::host::Host;
 use crate::deploy::host::linux::LinuxHost;
-use crate::deploy::host::{Host, Lock};
 use crate::deploy::options::{Downgrade, OnDrift, Options};
 use crate::deploy::plan::{self, DeployPlan};
 use crate::deploy::{apply, layout};
@@ -90,57 +90,60 @@ enum DriftArg {
 #[error("there are changes to confirm, and no terminal to ask on")]
 pub struct NobodyToAsk;
 
-/// Between the plan that was shown and the answer, somebody else changed the node.
-#[derive(Debug, thiserror::Error)]
-#[error("the node changed while the plan was being read")]
-pub struct ChangedMeanwhile;
-
 fn assignment(text: &str) -> Result<(VariableName, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
     Ok((name.parse().map_err(|error: crate::types::InvalidName| error.to_string())?, value.to_owned()))
 }
 
 /// Deploys.
-pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let mut options = options(&args)?;
+pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let mut options = options(args)?;
     let bundle = open_verified(&args.bundle, &args.trust)?;
-    // Who only looks, or has not answered yet, takes no lock and makes nothing.
-    let mut held = if args.yes { Some(Held::take(&args)?) } else { None };
-    let host = match &held {
-        Some(_) => host(&args)?,
-        None => host_to_look_at(&args)?,
+    let host: Box<dyn Host> = match &args.root {
+        Some(root) => Box::new(LinuxHost::directory_to_be(root)?),
+        None => Box::new(LinuxHost::node(args.containerd_address.clone())),
     };
+    // Who said --yes has the lock from before the node is looked at. Who is asked has nothing made before the answer: the node is
+    // looked at again then, under the lock, and asked about again where that shows something else.
+    let lock = || -> anyhow::Result<_> {
+        if let Some(root) = &args.root {
+            fs::create_dir_all(root)?;
+        }
+        Ok(apply::lock(host.as_ref(), &holder(&args.bundle))?)
+    };
+    let mut held = if args.yes { Some(lock()?) } else { None };
     let mut plan = plan_asking(&bundle, host.as_ref(), &mut options, ui)?;
-    ui.print(&match args.format {
-        Format::Text => plan.to_string(),
-        Format::Json => deploy_plan::json(&plan),
-    })?;
+    show(&plan, args.format, ui)?;
     if args.plan {
         return Ok(if args.exit_code && !plan.is_empty() { Exit::Differs } else { Exit::Done });
     }
-    if plan.is_empty() {
-        return Ok(Exit::Done);
+    if !plan.is_empty() && !args.yes && !ui.can_ask() {
+        return Err(NobodyToAsk.into());
     }
-    if held.is_none() {
-        if !ui.can_ask() {
-            return Err(NobodyToAsk.into());
-        }
+    let mut agreed = args.yes;
+    while !plan.is_empty() && !agreed {
         if !ui.ask("Do this?")? {
             ui.say("nothing was changed");
             return Ok(Exit::Done);
         }
-        held = Some(Held::take(&args)?);
-        let (now, _) = plan_bundle(&bundle, host.as_ref(), &options)?;
-        if now.to_string() != plan.to_string() {
-            return Err(ChangedMeanwhile.into());
+        if held.is_none() {
+            held = Some(lock()?);
         }
+        let now = plan_asking(&bundle, host.as_ref(), &mut options, ui)?;
+        agreed = now.is_the_same_work(&plan);
         plan = now;
+        if !agreed {
+            ui.say("the node changed meanwhile; this is what would be done now:");
+            show(&plan, args.format, ui)?;
+        }
+    }
+    if plan.is_empty() {
+        return Ok(Exit::Done);
     }
     let (name, version, changes) = (plan.package.clone(), plan.version.clone(), plan.steps.len());
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let receipt = apply::apply(plan, &BundleBlobs { bundle: &bundle, threads }, host.as_ref(), at, ui)?;
-    drop(held);
     let root = args.root.as_ref().map(|root| format!(" --root {}", root.display())).unwrap_or_default();
     ui.say(&format!("  deployed  {name} {version}   {changes} changes, receipt {}", layout::receipt(&name).display()));
     let image = receipt.images.keys().next().filter(|_| args.root.is_none());
@@ -150,34 +153,11 @@ pub fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The node's lock, held from before the node is looked at for the last time until the end.
-struct Held {
-    _lock: Box<dyn Lock>,
-}
-
-impl Held {
-    /// Makes the directory that is deployed to, where it is missing, and takes its lock.
-    fn take(args: &Args) -> anyhow::Result<Self> {
-        if let Some(root) = &args.root {
-            fs::create_dir_all(root)?;
-        }
-        Ok(Self { _lock: apply::lock(host(args)?.as_ref(), &holder(&args.bundle))? })
-    }
-}
-
-fn host(args: &Args) -> anyhow::Result<Box<dyn Host>> {
-    Ok(match &args.root {
-        Some(root) => Box::new(LinuxHost::directory(root)?),
-        None => Box::new(LinuxHost::node(args.containerd_address.clone())),
+fn show(plan: &DeployPlan, format: Format, ui: &Ui) -> anyhow::Result<()> {
+    ui.print(&match format {
+        Format::Text => plan.to_string(),
+        Format::Json => deploy_plan::json(plan),
     })
-}
-
-/// The same, where a directory need not be there yet.
-fn host_to_look_at(args: &Args) -> anyhow::Result<Box<dyn Host>> {
-    match &args.root {
-        Some(root) if fs::metadata_following(root)?.is_none() => Ok(Box::new(LinuxHost::directory_to_be(root)?)),
-        _ => host(args),
-    }
 }
 
 /// Opens a bundle and has its signatures judged, those beside it included.

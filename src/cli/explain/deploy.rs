@@ -1,7 +1,7 @@
 //! Deploys: what a refusal or a failure means, and what to do.
 
 use super::{Explanation, bundle, containerd};
-use crate::cli::command::deploy::{ChangedMeanwhile, NobodyToAsk};
+use crate::cli::command::deploy::NobodyToAsk;
 use crate::deploy::host::linux::containerd as seeding;
 use crate::deploy::plan::{Error as PlanError, Space};
 use crate::deploy::{apply, archive, facts, host, journal, receipt};
@@ -27,11 +27,6 @@ fn lines<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 /// Nobody can be asked.
 pub fn explain_nobody(_: &NobodyToAsk) -> Explanation {
     explanation(USAGE, None, "nothing was changed; add --yes, or --plan to see the changes alone")
-}
-
-/// The plan that was confirmed is not the one that would be carried out.
-pub fn explain_changed(_: &ChangedMeanwhile) -> Explanation {
-    explanation(FAILED, None, "nothing was changed; run the same command again and look at the new plan")
 }
 
 /// Why there is no plan.
@@ -131,11 +126,15 @@ pub fn explain_host(error: &host::Error) -> Explanation {
     match error {
         host::Error::Containerd(error) => explain_containerd(error),
         host::Error::Locked { .. } => explanation(FAILED, None, "wait until it has ended, then run the command again"),
+        host::Error::NoRoot { .. } => explanation(
+            USAGE,
+            None,
+            "nothing was made; --root takes the directory that was deployed into: `coracle deploy BUNDLE --root DIR` makes it where it is missing",
+        ),
         host::Error::File(error) if error.is_no_space() => explanation(FAILED, None, format!("make room, then {AGAIN}")),
         host::Error::File(error) if error.source.kind() == std::io::ErrorKind::PermissionDenied => {
             explanation(FAILED, None, format!("run the command as root, or deploy into a directory with --root DIR; {AGAIN}"))
         }
-        host::Error::NoRoot { .. } => explanation(USAGE, None, "look for a typo; `coracle deploy` makes it where it is missing"),
         host::Error::Registry { .. } => explanation(
             FAILED,
             None,

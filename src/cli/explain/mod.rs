@@ -65,7 +65,6 @@ fn connected_side(error: &anyhow::Error) -> Option<Explanation> {
 fn isolated_side(error: &anyhow::Error) -> Option<Explanation> {
     (error.downcast_ref().map(deploy::explain))
         .or_else(|| error.downcast_ref().map(deploy::explain_nobody))
-        .or_else(|| error.downcast_ref().map(deploy::explain_changed))
         .or_else(|| error.downcast_ref().map(registry::explain))
         .or_else(|| error.downcast_ref().map(deploy::explain_plan))
         .or_else(|| error.downcast_ref().map(deploy::explain_host))

@@ -47,10 +47,10 @@ pub enum Error {
         /// What the other one wrote about itself.
         holder: String,
     },
-    /// The directory that stands for the node is not there.
-    #[error("there is no directory `{}`", path.display())]
+    /// What `--root` names is not there, or is no directory.
+    #[error("`{}` is no directory", path.display())]
     NoRoot {
-        /// The directory.
+        /// What was given, or what stands above it.
         path: PathBuf,
     },
     /// A name in a path leads through too many links.

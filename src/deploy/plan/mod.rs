@@ -243,6 +243,13 @@ impl DeployPlan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// The same steps for the same reasons come out in the same receipt: who agreed to the one agrees to the other. Space may differ.
+    #[must_use]
+    pub fn is_the_same_work(&self, other: &Self) -> bool {
+        let step = |step: &Step| (step.id.clone(), step.action, step.reason.clone());
+        self.steps.iter().map(step).eq(other.steps.iter().map(step)) && self.receipt == other.receipt && self.notes == other.notes
+    }
 }
 
 /// The templates whose text [`plan`] needs: those whose values or bytes changed since the receipt. On a node that matches there is none.

@@ -42,20 +42,32 @@ impl LinuxHost {
     /// A directory that will be a node.
     ///
     /// # Errors
-    /// It is not there.
+    /// It is not there, or is no directory.
     pub fn directory(root: &Path) -> Result<Self> {
         if fs::metadata_following(root)?.is_none_or(|found| !found.is_dir()) {
             return Err(Error::NoRoot { path: root.to_owned() });
         }
-        Ok(Self { root: fs::canonicalize(root)?, scope: Scope::Directory, containerd: None })
+        Self::directory_to_be(root)
     }
 
-    /// A directory that is not there yet, as if it were there and empty: for a plan. Nothing is made.
+    /// The same, which may be missing: nothing is in it then, and nothing is made before the first effect.
     ///
     /// # Errors
-    /// The working directory is not known.
+    /// What is above it cannot be looked at, or it is there and is no directory.
     pub fn directory_to_be(root: &Path) -> Result<Self> {
-        Ok(Self { root: fs::absolute(root)?, scope: Scope::Directory, containerd: None })
+        let absolute = std::path::absolute(root).map_err(|error| fs::Error::new("find", root, error))?;
+        let there = absolute.ancestors().find_map(|above| match fs::metadata_following(above) {
+            Ok(None) => None,
+            Ok(Some(found)) => Some(Ok((above, found.is_dir()))),
+            Err(error) => Some(Err(error)),
+        });
+        let (above, is_directory) = there.transpose()?.unwrap_or((Path::new("/"), true));
+        if !is_directory {
+            return Err(Error::NoRoot { path: above.to_owned() });
+        }
+        let mut resolved = fs::canonicalize(above)?;
+        resolved.extend(absolute.strip_prefix(above).unwrap_or(Path::new("")));
+        Ok(Self { root: resolved, scope: Scope::Directory, containerd: None })
     }
 
     /// Where a node path lies, its directories' links followed inside the root, a last link not.
