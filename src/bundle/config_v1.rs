@@ -79,6 +79,8 @@ struct Config {
     format: u32,
     lock: String,
     name: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    parameters: BTreeMap<String, BTreeMap<String, String>>,
     platforms: Vec<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     target: WireTarget,
@@ -255,6 +257,7 @@ impl From<&Contents> for Config {
             format: FORMAT,
             lock: contents.lock.clone(),
             name: contents.name.to_string(),
+            parameters: contents.parameters.iter().map(|(name, values)| (name.to_string(), parameter(values))).collect(),
             platforms: texts(&contents.platforms),
             target: WireTarget {
                 kubernetes: contents.target.kubernetes.as_ref().map(ToString::to_string),
@@ -277,12 +280,17 @@ impl Config {
             description: self.description,
             platforms: values("platforms", &self.platforms)?,
             target: Target { kubernetes: self.target.kubernetes.map(|text| value("target.kubernetes", &text)).transpose()?, os },
+            parameters: keyed("parameters", self.parameters, |values| keyed("parameters", values, Ok))?,
             variables: keyed("variables", self.variables, |variable| Ok(variable.into()))?,
             components: self.components.into_iter().map(WireComponent::into_component).collect::<Result<_, _>>()?,
             lock: self.lock,
             chunks: keyed("chunks", self.chunks, |chunks| chunks.iter().map(hex).collect())?,
         })
     }
+}
+
+fn parameter(values: &BTreeMap<Platform, String>) -> BTreeMap<String, String> {
+    values.iter().map(|(platform, value)| (platform.to_string(), value.clone())).collect()
 }
 
 impl From<&Variable> for WireVariable {
@@ -529,18 +537,22 @@ mod tests {
         let os = (proptest::collection::vec(text(), 0..3), optional()).prop_map(|(ids, version)| OperatingSystem { ids, version });
         let target =
             (proptest::option::of(version()), proptest::collection::vec(os, 0..3)).prop_map(|(kubernetes, os)| Target { kubernetes, os });
-        let name = "[A-Za-z_][a-z]{0,5}".prop_map(|text: String| text.parse().expect("a name"));
-        let variables = proptest::collection::btree_map(name, variable(), 0..3);
+        let name = || "[A-Za-z_][a-z]{0,5}".prop_map(|text: String| text.parse().expect("a name"));
+        let values = (text(), text())
+            .prop_map(|(amd64, arm64)| BTreeMap::from([(Platform::linux_amd64(), amd64), (Platform::linux_arm64(), arm64)]));
+        let parameters = proptest::collection::btree_map(name(), values, 0..3);
+        let variables = proptest::collection::btree_map(name(), variable(), 0..3);
         let digest = || any::<[u8; 32]>().prop_map(Digest::from_bytes);
         let chunks = proptest::collection::btree_map(digest(), proptest::collection::vec(digest(), 0..4), 0..3);
         let components = proptest::collection::vec(component(), 0..3);
-        (version(), text(), platforms(), target, variables, components, text(), chunks).prop_map(
-            |(version, description, platforms, target, variables, components, lock, chunks)| Contents {
+        (version(), text(), platforms(), target, (parameters, variables), components, text(), chunks).prop_map(
+            |(version, description, platforms, target, (parameters, variables), components, lock, chunks)| Contents {
                 name: "demo".parse().expect("a name"),
                 version,
                 description,
                 platforms,
                 target,
+                parameters,
                 variables,
                 components,
                 lock,

@@ -19,6 +19,8 @@ pub struct Contents {
     pub platforms: Vec<Platform>,
     /// What the isolated side is said to be.
     pub target: Target,
+    /// What templates name of the parameters of create, with the value for each platform.
+    pub parameters: BTreeMap<VariableName, BTreeMap<Platform, String>>,
     /// What is asked for at deploy.
     pub variables: BTreeMap<VariableName, Variable>,
     /// Components in the order in which they are deployed.

@@ -46,6 +46,7 @@ impl Builder {
             description: String::new(),
             platforms: Platform::supported().to_vec(),
             target: Target::default(),
+            parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
             components: Vec::new(),
             lock: "{}".to_owned(),

@@ -24,6 +24,7 @@ pub fn assemble(resolution: Resolution, tools: Tools, chunks: BTreeMap<Digest, V
         description: package.description,
         platforms: package.platforms,
         target: package.target,
+        parameters: package.parameters,
         variables: package.variables,
         components,
         lock,

@@ -35,6 +35,7 @@ impl Package {
             description: String::new(),
             platforms: Platform::supported().to_vec(),
             target: Target::default(),
+            parameters: BTreeMap::new(),
             variables: BTreeMap::new(),
             components: Vec::new(),
             lock: "{}".to_owned(),

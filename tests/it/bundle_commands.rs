@@ -119,6 +119,7 @@ fn parts(store: &Store) -> Parts {
         description: "an example".to_owned(),
         platforms: platforms.to_vec(),
         target: Target::default(),
+        parameters: BTreeMap::new(),
         variables: BTreeMap::new(),
         components: vec![Component {
             name: "main".parse().unwrap(),

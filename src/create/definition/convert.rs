@@ -28,6 +28,8 @@ pub(super) struct Context<'a> {
     pub platforms: Vec<Platform>,
     /// Create-time parameters.
     pub parameters: Parameters,
+    /// Those that templates name.
+    pub in_templates: RefCell<BTreeSet<String>>,
     /// Deploy-time variables, also those that are wrong.
     pub variables: BTreeSet<String>,
     problems: RefCell<Vec<Problem>>,
@@ -98,6 +100,7 @@ pub(super) fn convert(
         beside,
         platforms: Platform::supported().to_vec(),
         parameters: Parameters::default(),
+        in_templates: RefCell::default(),
         variables: BTreeSet::new(),
         problems: RefCell::new(std::mem::take(problems)),
     };
@@ -118,6 +121,7 @@ pub(super) fn convert(
     cx.variables = definition.variables.value().map(|v| v.0.iter().map(|(name, _)| name.value.clone()).collect()).unwrap_or_default();
     let target = definition.target.value().map(|wire| target(&cx, wire)).unwrap_or_default();
     let components = cx.require(&definition.components, "components", root).map(|list| component::components(&cx, list));
+    let parameters = in_templates(&cx);
     *problems = cx.problems.into_inner();
     Some(Package {
         file: Arc::clone(file),
@@ -126,9 +130,17 @@ pub(super) fn convert(
         description,
         platforms: cx.platforms,
         target,
+        parameters,
         variables,
         components: components?,
     })
+}
+
+/// The parameters that templates name, with their values. A value that is missing was reported where the parameter is declared.
+fn in_templates(cx: &Context<'_>) -> BTreeMap<VariableName, BTreeMap<Platform, String>> {
+    let value = |name: &str, platform: &Platform| cx.parameters.expand(&format!("{{{name}}}"), platform).ok();
+    let values = |name: &str| cx.platforms.iter().filter_map(|platform| Some((platform.clone(), value(name, platform)?))).collect();
+    cx.in_templates.borrow().iter().filter_map(|name| Some((name.parse().ok()?, values(name)))).collect()
 }
 
 pub(super) fn platform_of(name: PlatformName) -> Platform {

@@ -296,14 +296,16 @@ fn template(cx: &Context<'_>, at: Location, file: Option<&str>, text: &str) {
             cx.note(problem.hint("what is meant literally is written `$${{`"));
             continue;
         };
+        if cx.parameters.declared.contains_key(&name) {
+            cx.in_templates.borrow_mut().insert(name);
+            continue;
+        }
         if cx.variables.contains(&name) || NODE_FACTS.contains(&name.as_str()) {
             continue;
         }
         let problem = Problem::new(at, format!("{place}unknown variable `${{{{ {name} }}}}`"));
-        let known = cx.variables.iter().map(String::as_str).chain(NODE_FACTS);
-        let hint = if cx.parameters.declared.contains_key(&name) {
-            "it is a parameter, which is known at create alone: declare a variable with its value as `default`".to_owned()
-        } else if let Some(word) = nearest(&name, known) {
+        let known = cx.variables.iter().chain(cx.parameters.declared.keys()).map(String::as_str).chain(NODE_FACTS);
+        let hint = if let Some(word) = nearest(&name, known) {
             format!("did you mean `${{{{ {word} }}}}`?")
         } else {
             "declare it under `variables`; what is meant literally is written `$${{`".to_owned()

@@ -22,6 +22,8 @@ pub struct Package {
     pub platforms: Vec<Platform>,
     /// What the isolated side is.
     pub target: Target,
+    /// What templates name of the parameters, with the value for each platform.
+    pub parameters: BTreeMap<VariableName, BTreeMap<Platform, String>>,
     /// What is asked for at deploy.
     pub variables: BTreeMap<VariableName, Variable>,
     /// Components in the order in which they are deployed.

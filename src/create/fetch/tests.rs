@@ -101,6 +101,7 @@ fn resolution(reference: ImageReference, layers: Vec<Descriptor>, origin: ImageO
         description: String::new(),
         platforms: vec![platform],
         target: crate::bundle::contents::Target::default(),
+        parameters: BTreeMap::new(),
         variables: BTreeMap::new(),
         components: Vec::new(),
     };

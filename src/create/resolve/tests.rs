@@ -63,6 +63,7 @@ fn package(images: Vec<ImageEntry>, files: Vec<FileEntry>) -> Package {
         description: String::new(),
         platforms: both(),
         target: Target::default(),
+        parameters: BTreeMap::new(),
         variables: BTreeMap::new(),
         components: vec![component],
     }

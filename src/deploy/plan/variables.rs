@@ -9,7 +9,7 @@ use crate::types::{Digest, VariableName};
 
 /// Values of one run.
 pub struct Values {
-    /// By the name that a template uses: variables and node facts. Never printed.
+    /// By the name that a template uses: parameters of create, variables and node facts. Never printed.
     pub all: BTreeMap<String, String>,
     /// Required ones without a value.
     pub missing: BTreeSet<VariableName>,
@@ -23,7 +23,7 @@ pub struct Values {
     pub notes: Vec<String>,
 }
 
-/// Names that templates know of the node itself; the rest are variables.
+/// Names that templates know of the node itself; the rest are parameters and variables.
 pub const NODE_FACTS: [&str; 7] =
     ["node.hostname", "node.arch", "node.rpm_arch", "node.os", "node.os_version", "node.platform", "node.role"];
 
@@ -51,6 +51,8 @@ pub fn values(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, role:
         secret_given: false,
         notes: Vec::new(),
     };
+    let parameters = carried.contents.parameters.iter();
+    values.all.extend(parameters.filter_map(|(name, values)| Some((name.to_string(), values.get(platform)?.clone()))));
     for (name, variable) in variables {
         let given = options.set.get(name);
         let remembered = before.get(name).filter(|_| !variable.sensitive);
