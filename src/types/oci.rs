@@ -96,7 +96,11 @@ impl ImageManifest {
 /// A document without `os` and `architecture`.
 pub fn platform_of_config(bytes: &[u8]) -> Result<Platform, InvalidDocument> {
     let wire: WirePlatform = serde_json::from_slice(bytes)?;
-    Ok(wire.parse())
+    let platform = wire.parse();
+    if platform.os().is_empty() || platform.architecture().is_empty() {
+        return Err(InvalidDocument::Invalid("it does not say which platform it is for".to_owned()));
+    }
+    Ok(platform)
 }
 
 fn check_schema(version: u32) -> Result<(), InvalidDocument> {

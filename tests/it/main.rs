@@ -22,6 +22,7 @@ mod real_registry;
 mod registry_bundle;
 mod registry_clients;
 mod schemas;
+mod small_bundle;
 mod templates;
 mod trust_tools;
 mod upstream;

@@ -144,6 +144,14 @@ impl Receipt {
     }
 }
 
+/// Reads what [`Receipt::to_json`] wrote; `from` is for the error.
+///
+/// # Errors
+/// It is malformed, or of a newer version.
+pub fn parse(from: &Path, bytes: &[u8]) -> Result<Receipt, Error> {
+    v1::read(from, bytes)
+}
+
 /// The receipt of a package; `None` where it is not deployed.
 ///
 /// # Errors
