@@ -13,6 +13,11 @@ mod containerd;
 mod create;
 mod definition;
 mod deploy_asks;
+#[path = "../node/disk.rs"]
+#[expect(dead_code, reason = "copies are for power loss, which the node tests are about")]
+mod disk;
+mod examples;
+mod full_disk;
 mod hostile_upstream;
 mod lab;
 mod node_registry;

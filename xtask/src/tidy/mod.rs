@@ -9,6 +9,7 @@
 mod absence;
 mod direction;
 mod length;
+mod orphan;
 mod source;
 mod text;
 
@@ -21,7 +22,7 @@ use crate::{child, file};
 use source::Source;
 
 /// One thing that is where it must not be.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     /// The file, from the root of the repository.
     pub path: String,
@@ -61,7 +62,7 @@ pub fn run() -> Result<()> {
 
 /// All rules over all files, and a line about lengths.
 fn check(files: &[File]) -> Result<(Vec<Finding>, String)> {
-    let mut findings = text::check(files);
+    let mut findings = [text::check(files), orphan::check(files)].concat();
     let rust = files.iter().filter(|file| file.is_rust()).map(Source::parse).collect::<Result<Vec<_>>>()?;
     let test_files: Vec<String> = rust.iter().flat_map(|source| source.test_modules.iter().cloned()).collect();
     for source in &rust {
