@@ -18,7 +18,7 @@ use crate::deploy::options::{Downgrade, OnDrift, Options};
 use crate::deploy::plan::{self, DeployPlan};
 use crate::deploy::{apply, layout};
 use crate::fs;
-use crate::types::{ComponentName, VariableName};
+use crate::types::{ComponentName, ImageReference, VariableName};
 
 /// Deploy a bundle on this node
 ///
@@ -67,6 +67,9 @@ pub struct Args {
     /// Deploy although the node has a newer version
     #[arg(long)]
     allow_downgrade: bool,
+    /// Let this image's tag, which stands for something else on this node, stand for the package's image
+    #[arg(long, value_name = "REF")]
+    move_tag: Vec<ImageReference>,
     /// containerd's socket; without it the first usual one that is there
     #[arg(long, value_name = "SOCKET", env = "CORACLE_CONTAINERD_ADDRESS")]
     containerd_address: Option<PathBuf>,
@@ -190,6 +193,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             DriftArg::Overwrite => OnDrift::Overwrite,
         },
         downgrade: if args.allow_downgrade { Downgrade::Allow } else { Downgrade::Refuse },
+        move_tags: args.move_tag.iter().cloned().collect(),
         running_program: std::env::current_exe().ok(),
     })
 }
