@@ -75,8 +75,8 @@ impl SignedBundle {
         Ok(Written { size, content, root_digest: self.metadata().root_digest() })
     }
 
-    /// Writes the bundle past the page cache to a temporary file beside `path`, flushes it and renames it. On failure, and when the program is killed,
-    /// `path` is what it was.
+    /// Writes the bundle past the page cache to a temporary file beside `path`, flushes it and renames it. On failure, and when the
+    /// program is killed, `path` is what it was.
     ///
     /// # Errors
     /// As [`SignedBundle::write`], and file operations.

@@ -120,8 +120,7 @@ impl Medium {
         let root = format!("{}.root.json", self.name);
         medium.signed(&root, &self.root, 0o644)?;
         for (name, descriptor) in &self.tools {
-            let bytes = store.read(descriptor)?;
-            medium.signed(name, &bytes, 0o755)?;
+            medium.tool(name, descriptor, store)?;
         }
         let key_ids: Vec<String> = self.signers.iter().map(|key| key.public().key_id().to_string()).collect();
         let tools: Vec<String> = self.tools.iter().map(|(name, _)| name.clone()).collect();
@@ -161,8 +160,24 @@ impl Written<'_> {
     /// The file, and beside it one signature: the first signer's as `NAME.sig`, further ones with their key's id before the ending.
     fn signed(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<(), Error> {
         self.plain(name, bytes, mode)?;
+        self.sign(name, &Digest::of(bytes))
+    }
+
+    /// A tool out of the store, never held as a whole.
+    fn tool(&mut self, name: &str, descriptor: &Descriptor, store: &Store) -> Result<(), Error> {
+        let path = self.directory.join(name);
+        let mut reader = store.reader(descriptor)?;
+        fs::write_atomic_with(&path, 0o755, |mut file| {
+            std::io::copy(&mut reader, &mut file).map(drop).map_err(|source| fs::Error::new("copy the tool to", &path, source))
+        })?;
+        self.files.push(MediaFile { name: name.to_owned(), digest: descriptor.digest });
+        self.names.push(name.to_owned());
+        self.sign(name, &descriptor.digest)
+    }
+
+    fn sign(&self, name: &str, digest: &Digest) -> Result<(), Error> {
         for (n, key) in self.signers.iter().enumerate() {
-            let signature = key.sign(bytes).to_der_base64();
+            let signature = key.sign_digest(digest).to_der_base64();
             let id = key.public().key_id().to_string();
             let name = if n == 0 { format!("{name}.sig") } else { format!("{name}.{}.sig", &id[..16]) };
             fs::write_atomic(&self.directory.join(name), &signature, 0o644)?;

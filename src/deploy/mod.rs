@@ -29,6 +29,8 @@ pub mod status;
 pub mod template;
 
 #[cfg(test)]
+mod tag_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

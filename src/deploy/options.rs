@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::types::{ComponentName, VariableName};
+use crate::types::{ComponentName, ImageReference, VariableName};
 
 /// What was asked for.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct Options {
     pub on_drift: OnDrift,
     /// What happens when the node has a newer version.
     pub downgrade: Downgrade,
+    /// `--move-tag`: tags that may be moved here from whatever they stand for.
+    pub move_tags: BTreeSet<ImageReference>,
     /// The program that is running: it serves the node registry where none is installed and the bundle carries none.
     pub running_program: Option<PathBuf>,
 }

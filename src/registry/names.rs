@@ -36,13 +36,17 @@ pub struct Name {
     pub tag: Option<String>,
     /// What it names: media type, digest and size; nothing else is kept.
     pub manifest: Descriptor,
+    /// How often the tag had been moved from one package to another when it came to this one. Of packages that give one tag two
+    /// meanings the highest holds it, and of equals the first by name.
+    pub moved: u64,
 }
 
 impl Name {
     /// A name for a manifest; platform and annotations of the descriptor are left out.
     #[must_use]
     pub fn new(tag: Option<&str>, manifest: &Descriptor) -> Self {
-        Self { tag: tag.map(str::to_owned), manifest: Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.size) }
+        let manifest = Descriptor::new(manifest.media_type.clone(), manifest.digest, manifest.size);
+        Self { tag: tag.map(str::to_owned), manifest, moved: 0 }
     }
 }
 
@@ -164,8 +168,10 @@ mod tests {
         assert_eq!(read_all(state.path()).unwrap(), []);
         write(state.path(), &names("b", "1")).unwrap();
         write(state.path(), &names("a", "1")).unwrap();
-        write(state.path(), &names("b", "2")).unwrap();
-        assert_eq!(read_all(state.path()).unwrap(), [names("a", "1"), names("b", "2")]);
+        let mut moved = names("b", "2");
+        moved.repositories.get_mut("ghcr.io/a/b").unwrap()[0].moved = 3;
+        write(state.path(), &moved).unwrap();
+        assert_eq!(read_all(state.path()).unwrap(), [names("a", "1"), moved]);
         remove(state.path(), &"b".parse().unwrap()).unwrap();
         remove(state.path(), &"b".parse().unwrap()).unwrap();
         assert_eq!(read_all(state.path()).unwrap(), [names("a", "1")]);

@@ -51,6 +51,13 @@ struct WireName {
     media_type: String,
     digest: String,
     size: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    moved: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The bytes of the file.
@@ -82,12 +89,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Names, Invalid> {
 impl From<&Name> for WireName {
     fn from(name: &Name) -> Self {
         let Descriptor { media_type, digest, size, .. } = &name.manifest;
-        Self { tag: name.tag.clone(), media_type: media_type.to_string(), digest: digest.to_string(), size: *size }
+        Self { tag: name.tag.clone(), media_type: media_type.to_string(), digest: digest.to_string(), size: *size, moved: name.moved }
     }
 }
 
 impl WireName {
     fn parse(self) -> Result<Name, Invalid> {
-        Ok(Name { tag: self.tag, manifest: Descriptor::new(self.media_type.as_str(), self.digest.parse()?, self.size) })
+        let manifest = Descriptor::new(self.media_type.as_str(), self.digest.parse()?, self.size);
+        Ok(Name { tag: self.tag, manifest, moved: self.moved })
     }
 }

@@ -77,17 +77,17 @@ fn fingerprints(state: &Path) -> Result<Vec<Fingerprint>, ContentError> {
     Ok(fingerprints)
 }
 
-/// Builds the catalog. Where two packages give one tag two meanings, which deploy refuses, the first package by name wins.
+/// Builds the catalog. Where two packages give one tag two meanings, the one to which deploy moved it last has it.
 fn load(state: &Path, store: &Store) -> Result<Catalog, ContentError> {
     let mut catalog = Catalog::default();
-    for package in names::read_all(state)? {
-        for (repository, list) in &package.repositories {
-            for name in list {
-                let unreadable = catalog.add(repository, name.tag.as_deref(), &name.manifest, &mut |wanted| document(store, wanted))?;
-                for unreadable in unreadable {
-                    tracing::warn!(repository, digest = %unreadable.digest, error = %unreadable.source, "a manifest cannot be read");
-                }
-            }
+    let packages = names::read_all(state)?;
+    let all = packages.iter().flat_map(|package| &package.repositories);
+    let mut all: Vec<_> = all.flat_map(|(repository, list)| list.iter().map(move |name| (repository, name))).collect();
+    // A tag that is there keeps its meaning; the sort keeps the order of packages.
+    all.sort_by_key(|(_, name)| std::cmp::Reverse(name.moved));
+    for (repository, name) in all {
+        for unreadable in catalog.add(repository, name.tag.as_deref(), &name.manifest, &mut |wanted| document(store, wanted))? {
+            tracing::warn!(repository, digest = %unreadable.digest, error = %unreadable.source, "a manifest cannot be read");
         }
     }
     Ok(catalog)

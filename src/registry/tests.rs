@@ -227,6 +227,23 @@ async fn sees_names_that_are_written_while_it_serves() {
 }
 
 #[tokio::test]
+async fn a_tag_of_two_packages_is_served_as_the_one_to_which_it_was_moved() {
+    let node = node();
+    let router = serving(&node);
+    for (package, manifest, moved) in [("x", &node.child, 0), ("y", &node.signature, 1), ("z", &node.child, 2)] {
+        let name = Name { moved, ..Name::new(Some("9"), manifest) };
+        let repositories = BTreeMap::from([("quay.io/b".to_owned(), vec![name])]);
+        names::write(node.state.path(), &Names { package: package.parse().unwrap(), repositories }).unwrap();
+        let got = ask(&router, "GET", "/v2/quay.io/b/manifests/9", &[]).await;
+        assert_eq!(got.headers["docker-content-digest"], manifest.digest.to_string(), "{package}");
+    }
+    // What is left holds it again.
+    names::remove(node.state.path(), &"z".parse().unwrap()).unwrap();
+    let got = ask(&router, "GET", "/v2/quay.io/b/manifests/9", &[]).await;
+    assert_eq!(got.headers["docker-content-digest"], node.signature.digest.to_string());
+}
+
+#[tokio::test]
 async fn does_not_serve_a_file_of_another_size() {
     let node = node();
     let router = serving(&node);

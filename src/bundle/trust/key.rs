@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use p256::ecdsa::signature::{Signer as _, Verifier as _};
+use p256::ecdsa::signature::Verifier as _;
+use p256::ecdsa::signature::hazmat::PrehashSigner as _;
 use p256::pkcs8::der::asn1::ObjectIdentifier;
 use p256::pkcs8::der::{Decode as _, pem as der_pem};
 use p256::pkcs8::spki::SubjectPublicKeyInfoRef;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::signature::Signature;
 use super::{cosign_key_v1, pem};
+use crate::types::Digest;
 
 const PUBLIC: &str = "PUBLIC KEY";
 const PKCS8: &str = "PRIVATE KEY";
@@ -76,7 +78,7 @@ impl FromStr for KeyId {
     type Err = InvalidKeyId;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digest = crate::types::Digest::from_hex(text).map_err(|_| InvalidKeyId(text.to_owned()))?;
+        let digest = Digest::from_hex(text).map_err(|_| InvalidKeyId(text.to_owned()))?;
         Ok(Self(*digest.as_bytes()))
     }
 }
@@ -215,7 +217,13 @@ impl SigningKey {
 
     /// Signs: ECDSA over SHA-256 with the nonce of RFC 6979, so that the same bytes have the same signature.
     pub fn sign(&self, message: &[u8]) -> Signature {
-        Signature::new(self.0.sign(message), message, self.public().key_id())
+        self.sign_digest(&Digest::of(message))
+    }
+
+    /// The same for a message that is too large for memory: signs what has this digest.
+    pub fn sign_digest(&self, digest: &Digest) -> Signature {
+        let signature = self.0.sign_prehash(digest.as_bytes()).expect("32 bytes are as long as the curve asks for");
+        Signature::new(signature, *digest, self.public().key_id())
     }
 }
 
@@ -292,7 +300,7 @@ mod tests {
     #[test]
     fn names_a_key_by_the_digest_of_its_der_form() {
         let public = key(7).public();
-        assert_eq!(public.key_id().to_string(), crate::types::Digest::of(&public.spki_der()).hex());
+        assert_eq!(public.key_id().to_string(), Digest::of(&public.spki_der()).hex());
         assert_eq!(public.key_id().to_string().parse::<KeyId>().unwrap(), public.key_id());
         assert!("ABCD".parse::<KeyId>().is_err());
     }

@@ -45,8 +45,8 @@ pub struct SignatureMember {
 }
 
 impl Signature {
-    pub(super) fn new(ecdsa: Ecdsa, message: &[u8], key_id: KeyId) -> Self {
-        Self { ecdsa, der: ecdsa.to_der().as_bytes().to_vec(), hint: Some(key_id), message: Some(Digest::of(message)) }
+    pub(super) fn new(ecdsa: Ecdsa, message: Digest, key_id: KeyId) -> Self {
+        Self { ecdsa, der: ecdsa.to_der().as_bytes().to_vec(), hint: Some(key_id), message: Some(message) }
     }
 
     pub(super) fn ecdsa(&self) -> &Ecdsa {

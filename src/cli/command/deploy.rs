@@ -18,7 +18,7 @@ use crate::deploy::options::{Downgrade, OnDrift, Options};
 use crate::deploy::plan::{self, DeployPlan};
 use crate::deploy::{apply, layout};
 use crate::fs;
-use crate::types::{ComponentName, VariableName};
+use crate::types::{ComponentName, ImageReference, VariableName};
 
 /// Deploy a bundle on this node
 ///
@@ -67,6 +67,9 @@ pub struct Args {
     /// Deploy although the node has a newer version
     #[arg(long)]
     allow_downgrade: bool,
+    /// Let this image's tag, which stands for something else on this node, stand for the package's image
+    #[arg(long, value_name = "REF")]
+    move_tag: Vec<ImageReference>,
     /// containerd's socket; without it the first usual one that is there
     #[arg(long, value_name = "SOCKET", env = "CORACLE_CONTAINERD_ADDRESS")]
     containerd_address: Option<PathBuf>,
@@ -101,7 +104,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     let bundle = open_verified(&args.bundle, &args.trust)?;
     let host: Box<dyn Host> = match &args.root {
         Some(root) => Box::new(LinuxHost::directory_to_be(root)?),
-        None => Box::new(LinuxHost::node(args.containerd_address.clone())),
+        None => Box::new(LinuxHost::node(args.containerd_address)),
     };
     // Who said --yes has the lock from before the node is looked at. Who is asked has nothing made before the answer: the node is
     // looked at again then, under the lock, and asked about again where that shows something else.
@@ -184,6 +187,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             DriftArg::Overwrite => OnDrift::Overwrite,
         },
         downgrade: if args.allow_downgrade { Downgrade::Allow } else { Downgrade::Refuse },
+        move_tags: args.move_tag.iter().cloned().collect(),
         running_program: std::env::current_exe().ok(),
     })
 }

@@ -68,6 +68,12 @@ pub fn explain_plan(error: &PlanError) -> Explanation {
             Some(lines(drift)),
             "--on-drift overwrite makes them what the package says and keeps what they held; --on-drift keep leaves them as they are",
         ),
+        PlanError::TagsHeld { held } => {
+            let flags: Vec<String> = held.iter().map(|held| format!("--move-tag {}", held.reference)).collect();
+            explanation(REFUSED, Some(lines(held)), format!("nothing was changed; {} moves it here", flags.join(" ")))
+        }
+        PlanError::NoImage { known, .. } if known.is_empty() => explanation(USAGE, None, "it has none: leave --move-tag out"),
+        PlanError::NoImage { known, .. } => explanation(USAGE, None, format!("its images are {}", list(known))),
         PlanError::NoSpace { space } => no_space(space),
     }
 }

@@ -57,6 +57,8 @@ pub struct NodeFacts {
     pub containerd: Containerd,
     /// What this package brought into the node registry.
     pub names: Option<Names>,
+    /// What others brought into it, by package.
+    pub other_names: Vec<Names>,
     /// Configuration of container runtimes.
     pub runtimes: Runtimes,
 }
@@ -83,6 +85,8 @@ pub enum Containerd {
         process: DaemonProcess,
         /// Images of the package that are there as a whole.
         present: BTreeSet<ImageReference>,
+        /// What tags of the package's images stand for, where that is something else.
+        holders: BTreeMap<ImageReference, Digest>,
     },
 }
 
@@ -147,9 +151,11 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         os: OsRelease::parse(&text("/etc/os-release")?.or(text("/usr/lib/os-release")?).unwrap_or_default()),
         accounts: Accounts::parse(&text("/etc/passwd")?.unwrap_or_default(), &text("/etc/group")?.unwrap_or_default()),
         registry: host.registry()?,
-        names: match host.read(&names_file, 64 << 20)? {
-            Some(bytes) => Some(names::decode(&bytes, &names_file)?),
-            None => None,
+        names: read_names(host, &names_file)?,
+        other_names: {
+            let files = host.list(&names::directory(Path::new(layout::STATE)))?.into_iter();
+            let others = files.filter(|path| *path != names_file && path.extension().is_some_and(|end| end == "json"));
+            others.filter_map(|path| read_names(host, &path).transpose()).collect::<Result<_, _>>()?
         },
         runtimes: runtimes::look(host, carried, receipt.as_ref(), &identity)?,
         containerd,
@@ -162,6 +168,10 @@ pub fn gather(host: &dyn Host, carried: &Carried<'_>) -> Result<NodeFacts, Error
         file_systems,
         identity,
     })
+}
+
+fn read_names(host: &dyn Host, path: &Path) -> Result<Option<Names>, Error> {
+    Ok(host.read(path, 64 << 20)?.map(|bytes| names::decode(&bytes, path)).transpose()?)
 }
 
 fn look_at_containerd(host: &dyn Host, carried: &Carried<'_>, platform: &Platform) -> Result<Containerd, Error> {
@@ -177,10 +187,12 @@ fn look_at_containerd(host: &dyn Host, carried: &Carried<'_>, platform: &Platfor
     Ok(match host.containerd(&images)? {
         ContainerdFacts::Absent => Containerd::Absent,
         ContainerdFacts::Away { why } => Containerd::Away { why },
-        ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states } => {
+        ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states, holders } => {
             let present = images.iter().zip(states).filter(|(_, state)| *state == ImageState::Present);
             let present = present.map(|(image, _)| image.reference.clone()).collect();
-            Containerd::Here { version, snapshotter, snapshot_root, process, present }
+            let other = images.iter().zip(holders).filter_map(|(image, holder)| Some((image, holder.filter(|d| *d != image.top.digest)?)));
+            let holders = other.map(|(image, holder)| (image.reference.clone(), holder)).collect();
+            Containerd::Here { version, snapshotter, snapshot_root, process, present, holders }
         }
     })
 }

@@ -33,6 +33,8 @@ pub struct State {
     pub tree: BTreeMap<PathBuf, (Entry, Vec<u8>)>,
     /// Images in containerd.
     pub seeded: BTreeSet<String>,
+    /// What tags stand for in containerd.
+    pub tags: BTreeMap<String, Digest>,
     /// The registry runs.
     pub registry: bool,
     /// containerd's process; its configuration is an older one once `/etc/containerd/config.toml` is placed.
@@ -147,8 +149,17 @@ impl Host for FakeHost {
             return Ok(ContainerdFacts::Absent);
         }
         let state = |image: &SeedImage<'_>| {
-            if self.state().seeded.contains(&seeded_name(image)) { ImageState::Present } else { ImageState::Missing }
+            let state = self.state();
+            let tagged = image.reference.tag().is_none() || state.tags.get(&image.reference.to_string()) == Some(&image.top.digest);
+            if !state.seeded.contains(&seeded_name(image)) {
+                ImageState::Missing
+            } else if tagged {
+                ImageState::Present
+            } else {
+                ImageState::Partial
+            }
         };
+        let holders = images.iter().map(|image| self.state().tags.get(&image.reference.to_string()).copied()).collect();
         let states = images.iter().map(state).collect();
         let process = self.state().containerd.clone();
         Ok(ContainerdFacts::Here {
@@ -157,6 +168,7 @@ impl Host for FakeHost {
             snapshot_root: Some("/ctr".into()),
             process,
             states,
+            holders,
         })
     }
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>> {
@@ -203,6 +215,7 @@ impl Host for FakeHost {
                 store.read(blob)?;
             }
             self.state().seeded.insert(seeded_name(image));
+            self.state().tags.insert(image.reference.to_string(), image.top.digest);
         }
         Ok(())
     }

@@ -209,6 +209,8 @@ pub enum ContainerdFacts {
         process: DaemonProcess,
         /// How much of each image is there, in the order in which they were asked for.
         states: Vec<ImageState>,
+        /// What the tag of each stands for now, likewise.
+        holders: Vec<Option<Digest>>,
     },
 }
 

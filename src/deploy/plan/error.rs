@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::super::drift::Drift;
 use super::super::template;
 use super::Space;
-use crate::types::{ComponentName, PackageName, Platform, VariableName};
+use super::tags::HeldTag;
+use crate::types::{ComponentName, ImageReference, PackageName, Platform, VariableName};
 
 /// Why there is no plan. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +161,20 @@ pub enum Error {
     NoSpace {
         /// File systems that are too full.
         space: Vec<Space>,
+    },
+    /// Tags stand for something else.
+    #[error("{} for something else on this node", if held.len() == 1 { "an image's tag stands" } else { "images' tags stand" })]
+    TagsHeld {
+        /// Which, and for what.
+        held: Vec<HeldTag>,
+    },
+    /// `--move-tag` names an image that the package does not have.
+    #[error("the package has no image `{reference}`")]
+    NoImage {
+        /// What was given.
+        reference: ImageReference,
+        /// What it has.
+        known: Vec<ImageReference>,
     },
     /// An archive of a kind that is not known.
     #[error("`{title}` is to be extracted, and the bundle does not say how it is packed")]

@@ -10,6 +10,7 @@ mod node;
 mod print;
 mod registry;
 mod select;
+mod tags;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::Error;
 pub use registry::REGISTRY_UNITS;
+pub use tags::{HeldTag, TagHolder};
 pub use variables::NODE_FACTS;
 
 use super::facts::NodeFacts;
@@ -276,6 +278,7 @@ pub fn plan(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, texts: 
     let keep_old = |of: &ComponentName| only && !options.only.contains(of);
 
     let node = node::wanted(carried, facts, options, &selected);
+    let tags = tags::decide(carried, facts, options, &node)?;
     let files = files::plan(carried, facts, options, &selected, &values, texts)?;
     let mut blobs = node.blobs.clone();
     blobs.extend(files.blobs.iter().map(|descriptor| (descriptor.digest, descriptor.clone())));
@@ -302,7 +305,7 @@ pub fn plan(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, texts: 
 
     let mut steps = Vec::new();
     steps.extend(node::stage(&blobs, facts));
-    steps.extend(node::steps(carried, facts, options, &node));
+    steps.extend(node::steps(carried, facts, options, &node, &tags));
     steps.extend(files.steps);
     if !steps.is_empty() || old != Some(&receipt) || facts.journal.interrupted {
         let reason = match old {
@@ -323,6 +326,7 @@ pub fn plan(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, texts: 
     let mut notes = selected.notes;
     notes.extend(values.notes);
     notes.extend(files.notes);
+    notes.extend(tags.notes);
     notes.extend(node::notes(carried, facts, options, &node));
     Ok(DeployPlan {
         package: contents.name.clone(),

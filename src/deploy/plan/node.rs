@@ -9,6 +9,7 @@ use super::super::layout;
 use super::super::options::Options;
 use super::super::receipt;
 use super::select::Selected;
+use super::tags::Tags;
 use super::{Action, Carried, Content, Place, STAGE, Seed, Space, Step, Text, Work, is_node, writes};
 use super::{mirrors, registry};
 use crate::bundle::image::ImageTree;
@@ -85,13 +86,13 @@ pub fn stage(blobs: &BTreeMap<Digest, Descriptor>, facts: &NodeFacts) -> Option<
     Some(Step { id: STAGE.to_owned(), component: None, action: Action::Create, reason, bytes, work })
 }
 
-pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Vec<Step> {
+pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, tags: &Tags) -> Vec<Step> {
     let mut steps: Vec<Step> = program(facts, wanted).into_iter().collect();
     let new_program = !steps.is_empty();
-    steps.extend(names(carried, facts, options, wanted));
+    steps.extend(names(carried, facts, options, wanted, tags));
     steps.extend(registry::steps(facts, options, wanted, new_program));
     steps.extend(mirrors::steps(facts, wanted));
-    steps.extend(seed(carried, facts, wanted));
+    steps.extend(seed(carried, facts, wanted, tags));
     steps
 }
 
@@ -99,12 +100,13 @@ pub fn steps(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted
 const SEED: &str = "images";
 
 /// One step for all images, because layers that they share are sent once and images are unpacked side by side.
-fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
+fn seed(carried: &Carried<'_>, facts: &NodeFacts, wanted: &Wanted<'_>, tags: &Tags) -> Option<Step> {
     let Containerd::Here { version, snapshotter, snapshot_root, present, .. } = &facts.containerd else { return None };
     let platform = &facts.identity.platform;
     let of_node = |tree: &&ImageTree| tree.platforms.iter().any(|image| image.platform == *platform);
     let images: Vec<&ImageTree> =
         carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)).filter(of_node).collect();
+    let images: Vec<&ImageTree> = images.into_iter().filter(|tree| !tags.left.contains(&tree.reference)).collect();
     // A step that was begun and never ended is done again with all images: what is there costs no read, and leases that the killed
     // run left in containerd go with it.
     let interrupted = facts.journal.open.contains_key(SEED);
@@ -159,13 +161,14 @@ fn program(facts: &NodeFacts, wanted: &Wanted<'_>) -> Option<Step> {
 }
 
 /// What the node registry calls the package's images. With `--only` what it called the others stays.
-fn names(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>) -> Option<Step> {
+fn names(carried: &Carried<'_>, facts: &NodeFacts, options: &Options, wanted: &Wanted<'_>, tags: &Tags) -> Option<Step> {
     let package = &carried.contents.name;
     let path = names::file(Path::new(layout::STATE), package);
     let before = facts.names.as_ref().filter(|_| !options.only.is_empty());
     let mut repositories = before.map(|names| names.repositories.clone()).unwrap_or_default();
     for tree in carried.images.iter().filter(|tree| wanted.images.contains_key(&tree.reference)) {
-        let name = Name::new(tree.reference.tag(), &tree.top);
+        let moved = tags.moved.get(&tree.reference).copied().unwrap_or_default();
+        let name = Name { moved, ..Name::new(tree.reference.tag(), &tree.top) };
         let all: &mut Vec<Name> = repositories.entry(tree.reference.mirrored_repository()).or_default();
         all.retain(|other| other.tag.is_none() || other.tag != name.tag);
         if !all.contains(&name) {

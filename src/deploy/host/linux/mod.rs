@@ -198,12 +198,19 @@ impl Host for LinuxHost {
         };
         let facts = containerd.facts()?;
         let states = images.iter().map(|image| containerd.image_state(image, &facts.snapshotter)).collect::<std::result::Result<_, _>>()?;
+        // All names of an image that is there as a whole are right.
+        let holder = |(image, state): (&SeedImage<'_>, &containerd::ImageState)| match state {
+            containerd::ImageState::Present => Ok(Some(image.top.digest)),
+            containerd::ImageState::Missing | containerd::ImageState::Partial => containerd.holder_of(image.reference),
+        };
+        let states: Vec<_> = states;
+        let holders = images.iter().zip(&states).map(holder).collect::<std::result::Result<_, _>>()?;
         let containerd::DaemonFacts { version, snapshotter, snapshot_root } = facts;
         let process = match containerd.process()? {
             Some(pid) => daemon::process(pid, self.has_systemd()?)?,
             None => DaemonProcess::default(),
         };
-        Ok(ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states })
+        Ok(ContainerdFacts::Here { version, snapshotter, snapshot_root, process, states, holders })
     }
 
     fn lock(&self, path: &Path, holder: &str) -> Result<Box<dyn Lock>> {
