@@ -104,7 +104,7 @@ pub fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
     let bundle = open_verified(&args.bundle, &args.trust)?;
     let host: Box<dyn Host> = match &args.root {
         Some(root) => Box::new(LinuxHost::directory_to_be(root)?),
-        None => Box::new(LinuxHost::node(args.containerd_address)),
+        None => Box::new(LinuxHost::node(args.containerd_address.clone())),
     };
     // Who said --yes has the lock from before the node is looked at. Who is asked has nothing made before the answer: the node is
     // looked at again then, under the lock, and asked about again where that shows something else.
